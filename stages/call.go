@@ -1,0 +1,199 @@
+// Package stages carries a call through its three doors:
+//
+//	messages.Request ─Catalogue.Sanitize→ Sanitized ─Gate.Judge→ Authorized ─→ Read | Change | Work
+//	   (untrusted)                        (no state)            (masked View)
+//
+// Each state holds the way to the next and to nothing else, so a door cannot be skipped: that does not compile. A zero
+// state, which Go lets anyone write, opens onto an exception. Change needs a qube.Tx, and only the ledger has one: that
+// is where power lives. The package knows no actor and holds no state.
+package stages
+
+import (
+	"sallyport/messages"
+	"sallyport/messages/exception"
+	"sallyport/messages/qube"
+)
+
+// Kind says who carries a call out: the action actor routes by it.
+type Kind uint8
+
+// The kinds of calls.
+const (
+	Reads   Kind = iota // answered at once, from the view it was judged on
+	Changes             // by the ledger, in memory, never blocking
+	Works               // by the qube's own actor: long, outside effects
+)
+
+// Sanitized is a call of which a grammar has accepted every byte. It says nothing about what exists.
+type Sanitized struct{ door judged }
+
+// Authorized is a sanitized call that was permitted on one view of the inventory.
+type Authorized struct{ door carriedOut }
+
+// judged and carriedOut are the two sides of a call; both are implemented by call[A, P], so that a whole call costs one
+// allocation. The states hide each the side that is not theirs.
+type judged interface {
+	about() *Entry
+	judge(*Gate, *messages.Peer, qube.View) (Authorized, error)
+}
+
+type carriedOut interface {
+	about() *Entry
+	who() (source, dest qube.Name)
+	read() (messages.Reply, error)
+	change(qube.Tx) (messages.Reply, error)
+	work() (Order, error)
+}
+
+// Entry is the method that is called; nil for a zero Sanitized.
+func (s Sanitized) Entry() *Entry {
+	if s.door == nil {
+		return nil
+	}
+	return s.door.about()
+}
+
+// Kind says which of Read, Change and Work a is for.
+func (a Authorized) Kind() Kind {
+	if a.door == nil {
+		return Reads // which answers that a stage was skipped
+	}
+	return a.door.about().Kind
+}
+
+// Source and Dest are the names of the qubes, as the view showed them that a was judged on; empty for a zero Authorized.
+func (a Authorized) Source() qube.Name {
+	if a.door == nil {
+		return qube.Name{}
+	}
+	source, _ := a.door.who()
+	return source
+}
+
+// Dest is the name of the destination.
+func (a Authorized) Dest() qube.Name {
+	if a.door == nil {
+		return qube.Name{}
+	}
+	_, dest := a.door.who()
+	return dest
+}
+
+// Read answers a Reads call.
+func (a Authorized) Read() (messages.Reply, error) {
+	if a.door == nil {
+		return messages.Reply{}, errSkipped
+	}
+	return a.door.read()
+}
+
+// Change carries a Changes call out on tx, after judging it again if the inventory or the policy has moved on since
+// (design: 6). What it did to tx counts only if it returns no error.
+func (a Authorized) Change(tx qube.Tx) (messages.Reply, error) {
+	if a.door == nil {
+		return messages.Reply{}, errSkipped
+	}
+	return a.door.change(tx)
+}
+
+// Work is the order of a Works call.
+func (a Authorized) Work() (Order, error) {
+	if a.door == nil {
+		return Order{}, errSkipped
+	}
+	return a.door.work()
+}
+
+// head is what every call has.
+type head struct{ source, dest qube.Ref }
+
+// call is one call of a method, on its way through the doors. One actor has it at a time.
+type call[A, P any] struct {
+	method *Method[A, P]
+	entry  *Entry
+	head   head
+	grant  Grant[A, P]
+
+	// What it was judged by; set by judge.
+	gate     *Gate
+	peer     *messages.Peer
+	view     qube.View // masked
+	revision qube.Revision
+	policy   uint64
+}
+
+func (c *call[A, P]) about() *Entry { return c.entry }
+
+func (c *call[A, P]) who() (source, dest qube.Name) {
+	return c.grant.source.Name(), c.grant.dest.Name()
+}
+
+// judge is the second door. Its refusals are one constant, and it asks everything whether or not the answer is known
+// already: one path, one timing.
+func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, error) {
+	source, known := c.head.source.In(v)
+	if !known && p.Any {
+		return Authorized{}, exception.New(exception.QubesVMNotFoundError, "no such source: %s", c.head.source)
+	}
+	claimed := known && p.May(source.Name()) && (c.entry.Socket != Internal || source.Class() == qube.AdminVM)
+	dest, there := c.head.dest.In(v)
+	policy := g.judge.Generation()
+	verdict := g.verdict(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: shown(c.grant.arg)}, p)
+	view := g.masked(v, source, dest)
+	has := c.method.Requires == nil || c.method.Requires(view, dest, c.grant.arg)
+
+	switch {
+	case !claimed:
+		return Authorized{}, exception.Denied
+	case !verdict || !has:
+		return Authorized{}, &Refusal{exception.Denied, source.Name()}
+	case !there && source.Class() == qube.AdminVM && c.method.Requires == nil:
+		return Authorized{}, &Refusal{exception.New(exception.QubesVMNotFoundError, "no such qube: %s", c.head.dest), source.Name()}
+	case !there:
+		return Authorized{}, &Refusal{exception.Denied, source.Name()}
+	}
+	filters, err := g.handle(Facts{Method: c.entry.Name, View: view, Source: source, Dest: dest, Arg: c.grant.arg, Payload: c.grant.payload})
+	if err != nil {
+		return Authorized{}, &Refusal{err, source.Name()}
+	}
+	c.grant.source, c.grant.dest, c.grant.filters = source, dest, filters
+	c.gate, c.peer, c.view, c.revision, c.policy = g, p, view, v.Revision(), policy
+	return Authorized{c}, nil
+}
+
+func (c *call[A, P]) read() (messages.Reply, error) {
+	if c.method.Read == nil {
+		return messages.Reply{}, errSkipped
+	}
+	return c.method.Read(c.view, c.grant)
+}
+
+func (c *call[A, P]) change(tx qube.Tx) (messages.Reply, error) {
+	if c.method.Change == nil {
+		return messages.Reply{}, errSkipped
+	}
+	if tx.Revision() != c.revision || c.gate.judge.Generation() != c.policy {
+		c.head = head{qube.ByID(c.grant.source.ID()), qube.ByID(c.grant.dest.ID())} // a qube of the same name is another
+		if _, err := c.judge(c.gate, c.peer, tx); err != nil {
+			return messages.Reply{}, err
+		}
+	}
+	return c.method.Change(c.gate.maskedTx(tx, c.grant.source, c.grant.dest), c.grant)
+}
+
+func (c *call[A, P]) work() (Order, error) {
+	if c.method.Work == nil {
+		return Order{}, errSkipped
+	}
+	o := c.method.Work(c.grant)
+	o.Revision = c.revision
+	return o, nil
+}
+
+// shown is the text of an argument: what a policy rule may name.
+func shown(arg any) string {
+	if n, ok := arg.(qube.Noun); ok {
+		return n.Shown()
+	}
+	return ""
+}

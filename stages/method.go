@@ -1,0 +1,202 @@
+package stages
+
+import (
+	"strings"
+
+	"sallyport/messages"
+	"sallyport/messages/exception"
+	"sallyport/messages/qube"
+	"sallyport/messages/untrusted"
+)
+
+type (
+	// Want says whether a field of the wire must, may or must not be there.
+	Want uint8
+	// Access says what a method does to its destination.
+	Access uint8
+	// Scope says whether that concerns the destination alone, or the whole system.
+	Scope uint8
+	// Dest says which qubes may be a method's destination.
+	Dest uint8
+	// Socket says where a method is served (spec: wire.md 1).
+	Socket uint8
+)
+
+// The zero value of each asks for least.
+const (
+	Forbidden Want = iota
+	Optional
+	Required
+)
+
+// Read, Write and Execute can be combined.
+const (
+	Read Access = 1 << iota
+	Write
+	Execute
+)
+
+// Local and Global.
+const (
+	Local Scope = iota
+	Global
+)
+
+// OnlyAdminVM, NotAdminVM and AnyQube.
+const (
+	OnlyAdminVM Dest = iota
+	NotAdminVM
+	AnyQube
+)
+
+// Admin is qubesd.sock, Internal is qubesd.internal.sock, Misc is qubesd.misc.sock.
+const (
+	Admin Socket = iota
+	Internal
+	Misc
+)
+
+// Field is one field of the wire: may it be left out, and what is it once read?
+type Field[T any] struct {
+	Want Want
+	Doc  string // its grammar, for people
+	// Read is the grammar. It holds no state, so it can reveal none. Its errors are exceptions that quote nothing.
+	Read func(untrusted.Bytes) (T, error)
+}
+
+// None is the field of a method that takes none.
+var None = Field[struct{}]{
+	Doc:  "none",
+	Read: func(untrusted.Bytes) (struct{}, error) { return struct{}{}, nil }, // the catalogue has refused any content
+}
+
+// Method declares an API method whose argument is an A and whose payload is a P: the whole of it, in one literal.
+// Functions of a Method are called by many goroutines at once, except Change, which only the ledger calls.
+type Method[A, P any] struct {
+	// Name is METHOD, or METHOD+ARGUMENT for a method that is declared once for each of its arguments: then Arg is None.
+	Name   string
+	Socket Socket
+	Dest   Dest
+	Access Access
+	Scope  Scope
+	Help   string // one line
+
+	Arg        Field[A]
+	Payload    Field[P]
+	PayloadFor func(A) Field[P] // instead of Payload.Read, where the grammar depends on the argument
+
+	// Requires, when it reports false, answers exactly like a refusal, for every source: what must be there is hidden
+	// behind permission. It is asked of qube.Nobody where the destination is absent.
+	Requires func(v qube.View, dest qube.Qube, arg A) bool
+
+	// Exactly one of these. The view and the transaction show only what the source may see.
+
+	// Read answers at once, from the view that the call was judged on.
+	Read func(qube.View, Grant[A, P]) (messages.Reply, error)
+	// Change runs in the ledger, in memory only, and never blocks. If it fails or panics, nothing has happened.
+	Change func(qube.Tx, Grant[A, P]) (messages.Reply, error)
+	// Work is what the destination's actor shall do, which may take long and reach outside the daemon.
+	Work func(Grant[A, P]) Order
+}
+
+// Entry is a declared method, closed over its types: what a catalogue holds.
+type Entry struct {
+	Name         string
+	Socket       Socket
+	Dest         Dest
+	Access       Access
+	Scope        Scope
+	Help         string
+	Arg, Payload Want
+	ArgDoc       string
+	PayloadDoc   string
+	Kind         Kind
+
+	sanitize func(e *Entry, h head, arg, payload untrusted.Bytes) (Sanitized, error)
+}
+
+// Declare makes an Entry of m. It panics on a method that is incomplete or contradicts itself, at start-up.
+func Declare[A, P any](m Method[A, P]) Entry {
+	kind, acts := Reads, 0
+	for k, set := range []bool{Reads: m.Read != nil, Changes: m.Change != nil, Works: m.Work != nil} {
+		if set {
+			kind, acts = Kind(k), acts+1
+		}
+	}
+	_, _, fixed := strings.Cut(m.Name, "+")
+	switch {
+	case m.Name == "" || m.Help == "" || m.Access == 0:
+		panic("stages: a method needs a name, help and access: " + m.Name)
+	case acts != 1:
+		panic("stages: a method has exactly one of Read, Change and Work: " + m.Name)
+	case m.Arg.Read == nil || (m.Payload.Read == nil) == (m.PayloadFor == nil):
+		panic("stages: a method needs a grammar for argument and payload: " + m.Name)
+	case fixed && m.Arg.Want != Forbidden:
+		panic("stages: the argument is in the method's name already: " + m.Name)
+	case kind == Reads && m.Access&Write != 0:
+		panic("stages: a Read is never handed the means to write: " + m.Name)
+	}
+	return Entry{
+		Name: m.Name, Socket: m.Socket, Dest: m.Dest, Access: m.Access, Scope: m.Scope, Help: m.Help, Kind: kind,
+		Arg: m.Arg.Want, ArgDoc: m.Arg.Doc, Payload: m.Payload.Want, PayloadDoc: m.Payload.Doc,
+		sanitize: func(e *Entry, h head, rawArg, rawPayload untrusted.Bytes) (Sanitized, error) {
+			arg, err := m.Arg.Read(rawArg)
+			if err != nil {
+				return Sanitized{}, err
+			}
+			read := m.Payload.Read
+			if m.PayloadFor != nil {
+				read = m.PayloadFor(arg).Read
+			}
+			payload, err := read(rawPayload)
+			if err != nil {
+				return Sanitized{}, err
+			}
+			return Sanitized{&call[A, P]{method: &m, entry: e, head: h, grant: Grant[A, P]{arg: arg, payload: payload}}}, nil
+		},
+	}
+}
+
+// Grant is what was permitted: the checked argument and payload, and the two qubes as the view shows them. Only Read,
+// Change and Work are given one.
+type Grant[A, P any] struct {
+	arg     A
+	payload P
+	source  qube.Qube
+	dest    qube.Qube
+	filters []Filter
+}
+
+// Arg is the argument.
+func (g Grant[A, P]) Arg() A { return g.arg }
+
+// Payload is the payload.
+func (g Grant[A, P]) Payload() P { return g.payload }
+
+// Source is the qube that calls.
+func (g Grant[A, P]) Source() qube.Qube { return g.source }
+
+// Dest is the qube that the call is about.
+func (g Grant[A, P]) Dest() qube.Qube { return g.dest }
+
+// Keeps reports whether item may stay in a list for this caller. Methods that list ask it of every item.
+func (g Grant[A, P]) Keeps(item qube.Noun) bool {
+	for _, keeps := range g.filters {
+		if !keeps(item) {
+			return false
+		}
+	}
+	return true
+}
+
+// Order is what a qube's actor is asked to do. It is plain data, never a closure, so that it can be stored as an intent,
+// logged, and one day sent to another machine.
+type Order struct {
+	Kind     string
+	Qube     qube.UUID
+	Args     map[string]string
+	Revision qube.Revision // of the view it was judged on
+}
+
+// errSkipped is what a zero state opens onto.
+var errSkipped = exception.New(exception.QubesException, "a stage was skipped")
