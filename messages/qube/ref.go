@@ -59,8 +59,6 @@ func (p Plain) Class() Class                                { return p.IsA }
 func (p Plain) State() PowerState                           { return Halted }
 func (p Plain) Usage() Usage                                { return Usage{} }
 func (p Plain) Label() LabelName                            { return LabelName{} }
-func (p Plain) Template() (UUID, bool)                      { return UUID{}, false }
-func (p Plain) Netvm() (UUID, bool)                         { return UUID{}, false }
 func (p Plain) Property(PropertyName) (PropertyValue, bool) { return PropertyValue{}, false }
 func (p Plain) Feature(FeatureName) (FeatureValue, bool)    { return FeatureValue{}, false }
 func (p Plain) Features() iter.Seq2[FeatureName, FeatureValue] {
@@ -81,6 +79,8 @@ type only struct{ qubes []Qube }
 
 func (o only) Revision() Revision             { return 0 }
 func (o only) Qubes() iter.Seq[Qube]          { return func(yield func(Qube) bool) { each(o.qubes, yield) } }
+func (o only) Template(Qube) (Qube, bool)     { return nil, false }
+func (o only) Netvm(Qube) (Qube, bool)        { return nil, false }
 func (o only) Label(LabelName) (Label, bool)  { return Label{}, false }
 func (o only) LabelByIndex(int) (Label, bool) { return Label{}, false }
 func (o only) Labels() iter.Seq[Label]        { return func(func(Label) bool) {} }

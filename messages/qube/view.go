@@ -68,9 +68,6 @@ type Qube interface {
 	State() PowerState
 	Usage() Usage
 	Label() LabelName
-	// Template and Netvm give what the qube uses, set explicitly or by default; false is None.
-	Template() (UUID, bool)
-	Netvm() (UUID, bool)
 	// Property is the explicit value only.
 	Property(PropertyName) (PropertyValue, bool)
 	Feature(FeatureName) (FeatureValue, bool)
@@ -90,6 +87,10 @@ type View interface {
 	QubeByID(UUID) (Qube, bool)
 	// Qubes come with dom0 first, then by the bytes of their names.
 	Qubes() iter.Seq[Qube]
+	// Template is the qube that q is based on; false is None.
+	Template(q Qube) (Qube, bool)
+	// Netvm is the qube that q uses for its network, set explicitly or by default; false is None.
+	Netvm(q Qube) (Qube, bool)
 	Label(LabelName) (Label, bool)
 	LabelByIndex(int) (Label, bool)
 	// Labels come by index.

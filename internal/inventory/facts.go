@@ -1,0 +1,250 @@
+package inventory
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"sallyport/messages/qube"
+)
+
+// The keys of records and what their values hold, as JSON. One fact is one record, so that a change writes what it
+// changed and no more.
+//
+//	host                        Host
+//	global/PROPERTY             text
+//	label/NAME                  labelFact, of labels that are not built in
+//	qube/UUID                   qubeFact
+//	property/UUID/PROPERTY      text
+//	feature/UUID/NAME           featureFact
+//	tag/UUID/TAG                true
+//	notes/UUID                  text
+const hostKey = "host"
+
+type (
+	qubeFact struct {
+		Name  string `json:"name"`
+		Class string `json:"class"`
+		Label string `json:"label"`
+		QID   int    `json:"qid"`
+		State string `json:"state"`
+	}
+	featureFact struct {
+		Place int    `json:"n"`
+		Value string `json:"v"`
+	}
+	labelFact struct {
+		Index int    `json:"index"`
+		Color string `json:"color"`
+	}
+)
+
+func globalKey(p qube.PropertyName) string { return "global/" + p.Shown() }
+func labelKey(l qube.LabelName) string     { return "label/" + l.Shown() }
+func qubeKey(id qube.UUID) string          { return "qube/" + id.Shown() }
+func notesKey(id qube.UUID) string         { return "notes/" + id.Shown() }
+func tagKey(id qube.UUID, t qube.Tag) string {
+	return "tag/" + id.Shown() + "/" + t.Shown()
+}
+func featureKey(id qube.UUID, f qube.FeatureName) string {
+	return "feature/" + id.Shown() + "/" + f.Shown()
+}
+func propertyKey(id qube.UUID, p qube.PropertyName) string {
+	return "property/" + id.Shown() + "/" + p.Shown()
+}
+
+// encode is for facts of ours, which all have a JSON form.
+func encode(v any) []byte { return must(json.Marshal(v)) }
+
+// builder makes a snapshot of records in any order.
+type builder struct {
+	snapshot *Snapshot
+	qubes    map[qube.UUID]*record
+}
+
+func newBuilder() *builder {
+	s := empty()
+	dom0, _ := s.find(qube.Dom0UUID)
+	return &builder{s, map[qube.UUID]*record{qube.Dom0UUID: dom0}}
+}
+
+func (b *builder) qube(id qube.UUID) *record {
+	r := b.qubes[id]
+	if r == nil {
+		r = &record{id: id}
+		b.qubes[id] = r
+	}
+	return r
+}
+
+// add takes one record in. Every noun passes its Parse function again: a store is not trusted to hold what we wrote.
+func (b *builder) add(rec Record) error {
+	kind, rest, _ := strings.Cut(rec.Key, "/")
+	subject, word, _ := strings.Cut(rest, "/")
+	p := parser{rec: rec}
+	switch kind {
+	case hostKey:
+		p.value(&b.snapshot.host)
+	case "global":
+		name := parse(&p, subject, qube.ParsePropertyName)
+		b.snapshot.globals[name] = parse(&p, p.text(), qube.ParsePropertyValue)
+	case "label":
+		var f labelFact
+		p.value(&f)
+		l := qube.Label{Name: parse(&p, subject, qube.ParseLabelName), Index: f.Index, Color: parse(&p, f.Color, qube.ParseColor)}
+		b.snapshot.labels = append(slices.Clip(b.snapshot.labels), l)
+	case "qube":
+		var f qubeFact
+		p.value(&f)
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		r.name, r.class, r.qid, r.state = parse(&p, f.Name, qube.ParseName), qube.Class(f.Class), f.QID, qube.PowerState(f.State)
+		r.label = parse(&p, f.Label, qube.ParseLabelName)
+		if !slices.Contains(qube.Classes, r.class) || !slices.Contains(qube.PowerStates, r.state) {
+			p.fail(qube.ErrGrammar)
+		}
+	case "property":
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		r.properties = withProperty(r.properties, parse(&p, word, qube.ParsePropertyName), parse(&p, p.text(), qube.ParsePropertyValue))
+	case "feature":
+		var f featureFact
+		p.value(&f)
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		r.features = append(r.features, feature{parse(&p, word, qube.ParseFeatureName), parse(&p, f.Value, qube.ParseFeatureValue), f.Place})
+	case "tag":
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		r.tags = append(r.tags, parse(&p, word, qube.ParseTag))
+	case "notes":
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		r.notes = parse(&p, p.text(), qube.ParseNotes)
+	default:
+		p.fail(fmt.Errorf("an unknown kind of record"))
+	}
+	if p.err != nil {
+		return fmt.Errorf("inventory: record %q of the store: %w", rec.Key, p.err)
+	}
+	return nil
+}
+
+// build finishes: every fact belongs to a qube, and every order is the one that views promise.
+func (b *builder) build(revision qube.Revision) (*Snapshot, error) {
+	s := b.snapshot
+	s.revision = revision
+	slices.SortFunc(s.labels, func(a, b qube.Label) int { return a.Index - b.Index })
+	byName, byID := s.byName.Txn(), s.byID.Txn()
+	for _, r := range sortedByName(b.qubes) {
+		if r.name == (qube.Name{}) {
+			return nil, fmt.Errorf("inventory: the store has facts of a qube %s that it does not have", r.id.Shown())
+		}
+		slices.SortFunc(r.features, func(a, b feature) int { return cmp.Compare(a.place, b.place) })
+		slices.SortFunc(r.tags, func(a, b qube.Tag) int { return strings.Compare(a.Shown(), b.Shown()) })
+		if other, taken := byName.Insert([]byte(r.name.Shown()), r); taken && other != r {
+			return nil, fmt.Errorf("inventory: the store has two qubes named %s", r.name.Shown())
+		}
+		byID.Insert([]byte(r.id.Shown()), r.name)
+	}
+	s.byName, s.byID = byName.Commit(), byID.Commit()
+	for r := range s.records() {
+		r.usage = s.usage(r)
+	}
+	return s, nil
+}
+
+// usage is what the simulated host gives a qube that runs (spec: model.md 13; properties.yaml QubesVM.memory, maxmem).
+func (s *Snapshot) usage(r *record) qube.Usage {
+	if r.class == qube.AdminVM {
+		return r.usage
+	}
+	if r.state == qube.Halted || r.class == qube.RemoteVM {
+		return qube.Usage{}
+	}
+	memory, ok := s.inherited(r, propMemory)
+	if !ok {
+		memory = 400
+	}
+	most, ok := s.inherited(r, propMaxmem)
+	if !ok {
+		most = min(max(s.host.MemoryMiB, 8000)/2, 4000)
+	}
+	return qube.Usage{MemoryKiB: memory << 10, MaxMemoryKiB: most << 10}
+}
+
+// inherited is a number set on r or on a qube it is based on.
+func (s *Snapshot) inherited(r *record, p qube.PropertyName) (uint64, bool) {
+	var n uint64
+	var q qube.Qube = r
+	for ok := true; ok; q, ok = s.Template(q) {
+		if v, set := q.Property(p); set {
+			_, err := fmt.Sscan(v.Shown(), &n)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
+
+func sortedByName(qubes map[qube.UUID]*record) []*record {
+	return slices.SortedFunc(maps.Values(qubes), func(a, b *record) int { return strings.Compare(a.name.Shown(), b.name.Shown()) })
+}
+
+// parser keeps the first error of a record.
+type parser struct {
+	rec Record
+	err error
+}
+
+func (p *parser) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+func (p *parser) value(into any) {
+	if err := json.Unmarshal(p.rec.Value, into); err != nil {
+		p.fail(err)
+	}
+}
+
+func (p *parser) text() (s string) {
+	p.value(&s)
+	return s
+}
+
+func parse[T any](p *parser, s string, parse func(string) (T, error)) T {
+	v, err := parse(s)
+	if err != nil {
+		p.fail(err)
+	}
+	return v
+}
+
+// facts are the records that make this snapshot: what a new store is filled with.
+func (s *Snapshot) facts() iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		put := func(key string, v any) bool { return yield(Record{Key: key, Value: encode(v)}) }
+		ok := put(hostKey, s.host)
+		for _, p := range slices.SortedFunc(maps.Keys(s.globals), func(a, b qube.PropertyName) int { return strings.Compare(a.Shown(), b.Shown()) }) {
+			ok = ok && put(globalKey(p), s.globals[p].Shown())
+		}
+		for _, l := range s.labels[BuiltinLabels:] {
+			ok = ok && put(labelKey(l.Name), labelFact{l.Index, l.Color.Shown()})
+		}
+		for r := range s.records() {
+			ok = ok && put(qubeKey(r.id), qubeFact{r.name.Shown(), string(r.class), r.label.Shown(), r.qid, string(r.state)})
+			for p, v := range r.properties {
+				ok = ok && put(propertyKey(r.id, p), v.Shown())
+			}
+			for _, f := range r.features {
+				ok = ok && put(featureKey(r.id, f.name), featureFact{f.place, f.value.Shown()})
+			}
+			for _, t := range r.tags {
+				ok = ok && put(tagKey(r.id, t), true)
+			}
+			if r.notes != (qube.Notes{}) {
+				ok = ok && put(notesKey(r.id), r.notes.Shown())
+			}
+		}
+	}
+}

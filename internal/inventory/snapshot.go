@@ -1,0 +1,286 @@
+// Package inventory implements the views and transactions of messages/qube: immutable snapshots that share structure, so
+// that reads take no lock and the cost of a write does not depend on how many qubes there are.
+//
+//	Store ─Load→ Snapshot ─Group.Try→ Snapshot' ─Store.Commit→ published
+//
+// It knows no caller and no policy: masking is put over its views by whoever judges.
+package inventory
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+
+	"sallyport/messages/qube"
+)
+
+// Snapshot is one moment of the inventory. It never changes, and may be used by many goroutines. It is a qube.View that
+// hides nothing.
+type Snapshot struct {
+	revision qube.Revision
+	byName   *iradix.Tree[*record]   // replaced leaf by leaf with every change
+	byID     *iradix.Tree[qube.Name] // replaced only when a qube comes or goes
+	labels   []qube.Label            // by index
+	globals  map[qube.PropertyName]qube.PropertyValue
+	host     Host
+}
+
+// Host is what the simulated host offers. Nothing of it changes while the daemon runs.
+type Host struct {
+	MemoryMiB  uint64   `json:"memory_mib"`
+	CPUs       uint64   `json:"cpus"`
+	StartOrder []string `json:"start_order,omitempty"`
+	StartDelay string   `json:"start_delay,omitempty"`
+	GuestDelay string   `json:"guest_shutdown_delay,omitempty"`
+	Kernels    []string `json:"kernels,omitempty"`
+	Pools      []Pool   `json:"pools,omitempty"`
+}
+
+// Pool is a storage pool of the host.
+type Pool struct {
+	Name    string            `json:"name"`
+	Driver  string            `json:"driver"`
+	Options map[string]string `json:"options,omitempty"`
+}
+
+// builtinLabels are there always (spec: model.md 9).
+var builtinLabels = func() []qube.Label {
+	var labels []qube.Label
+	for i, l := range [][2]string{
+		{"red", "0xcc0000"}, {"orange", "0xf57900"}, {"yellow", "0xedd400"}, {"green", "0x73d216"},
+		{"gray", "0x555555"}, {"blue", "0x3465a4"}, {"purple", "0x75507b"}, {"black", "0x000000"},
+	} {
+		labels = append(labels, qube.Label{
+			Name: must(qube.ParseLabelName(l[0])), Color: must(qube.ParseColor(l[1])), Index: i + 1,
+		})
+	}
+	return labels
+}()
+
+// BuiltinLabels is how many labels are built in; their indexes are 1 to that.
+const BuiltinLabels = 8
+
+// empty has dom0 and the built-in labels: what every inventory begins with.
+func empty() *Snapshot {
+	dom0 := &record{
+		name: qube.Dom0, id: qube.Dom0UUID, class: qube.AdminVM, label: must(qube.ParseLabelName("black")),
+		state: qube.Running, usage: qube.Usage{MemoryKiB: dom0MiB << 10, MaxMemoryKiB: dom0MiB << 10},
+	}
+	s := &Snapshot{
+		byName: iradix.New[*record](), byID: iradix.New[qube.Name](), labels: builtinLabels,
+		globals: map[qube.PropertyName]qube.PropertyValue{},
+	}
+	s.byName, _, _ = s.byName.Insert([]byte(dom0.name.Shown()), dom0)
+	s.byID, _, _ = s.byID.Insert([]byte(dom0.id.Shown()), dom0.name)
+	return s
+}
+
+// dom0MiB is dom0's memory where no hypervisor says otherwise (spec: properties.yaml AdminVM.maxmem).
+const dom0MiB = 4096
+
+// The methods of qube.View.
+
+// Revision counts the changes that led here.
+func (s *Snapshot) Revision() qube.Revision { return s.revision }
+
+// Qube finds a qube by name.
+func (s *Snapshot) Qube(n qube.Name) (qube.Qube, bool) {
+	r, ok := s.byName.Get([]byte(n.Shown()))
+	return r, ok
+}
+
+// QubeByID finds a qube by UUID.
+func (s *Snapshot) QubeByID(id qube.UUID) (qube.Qube, bool) {
+	r, ok := s.find(id)
+	return r, ok
+}
+
+func (s *Snapshot) find(id qube.UUID) (*record, bool) {
+	n, ok := s.byID.Get([]byte(id.Shown()))
+	if !ok {
+		return nil, false
+	}
+	return s.byName.Get([]byte(n.Shown()))
+}
+
+// Qubes are all, dom0 first, then by the bytes of their names.
+func (s *Snapshot) Qubes() iter.Seq[qube.Qube] {
+	return func(yield func(qube.Qube) bool) {
+		for r := range s.records() {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Snapshot) records() iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		dom0, _ := s.byName.Get([]byte(qube.Dom0.Shown()))
+		if !yield(dom0) {
+			return
+		}
+		it := s.byName.Root().Iterator()
+		for _, r, ok := it.Next(); ok; _, r, ok = it.Next() {
+			if r != dom0 && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// The properties that say how qubes depend on one another (spec: properties.yaml).
+var (
+	propTemplate = must(qube.ParsePropertyName("template"))
+	propNetvm    = must(qube.ParsePropertyName("netvm"))
+	propGuivm    = must(qube.ParsePropertyName("guivm"))
+	propAudiovm  = must(qube.ParsePropertyName("audiovm"))
+	propMemory   = must(qube.ParsePropertyName("memory"))
+	propMaxmem   = must(qube.ParsePropertyName("maxmem"))
+
+	globalNetvm    = must(qube.ParsePropertyName("default_netvm"))
+	globalTemplate = must(qube.ParsePropertyName("default_template"))
+	globalDispvm   = must(qube.ParsePropertyName("default_dispvm"))
+	globalGuivm    = must(qube.ParsePropertyName("default_guivm"))
+	globalAudiovm  = must(qube.ParsePropertyName("default_audiovm"))
+)
+
+// Template is the qube named by q's property.
+func (s *Snapshot) Template(q qube.Qube) (qube.Qube, bool) {
+	v, _ := q.Property(propTemplate)
+	return s.named(v)
+}
+
+// Netvm is the qube named by q's property, or, where that is not set, by the system's; a TemplateVM has none by default
+// (spec: properties.yaml QubesVM.netvm, TemplateVM.netvm).
+func (s *Snapshot) Netvm(q qube.Qube) (qube.Qube, bool) {
+	v, set := q.Property(propNetvm)
+	if c := q.Class(); !set && c != qube.TemplateVM && c != qube.AdminVM && c != qube.RemoteVM {
+		v = s.globals[globalNetvm]
+	}
+	return s.named(v)
+}
+
+// named finds the qube that a reference names; the empty one is None.
+func (s *Snapshot) named(v qube.PropertyValue) (qube.Qube, bool) {
+	r, ok := s.byName.Get([]byte(v.Shown()))
+	if v == (qube.PropertyValue{}) || !ok {
+		return nil, false
+	}
+	return r, true
+}
+
+// Label finds a label by name.
+func (s *Snapshot) Label(n qube.LabelName) (qube.Label, bool) {
+	return s.label(func(l qube.Label) bool { return l.Name == n })
+}
+
+// LabelByIndex finds a label by its number.
+func (s *Snapshot) LabelByIndex(i int) (qube.Label, bool) {
+	return s.label(func(l qube.Label) bool { return l.Index == i })
+}
+
+func (s *Snapshot) label(is func(qube.Label) bool) (qube.Label, bool) {
+	i := slices.IndexFunc(s.labels, is)
+	if i < 0 {
+		return qube.Label{}, false
+	}
+	return s.labels[i], true
+}
+
+// Labels are all, by index.
+func (s *Snapshot) Labels() iter.Seq[qube.Label] { return slices.Values(s.labels) }
+
+// record is one qube. It never changes once it is part of a Snapshot; it is the inventory's qube.Qube.
+type record struct {
+	name       qube.Name
+	id         qube.UUID
+	class      qube.Class
+	label      qube.LabelName
+	qid        int
+	state      qube.PowerState
+	usage      qube.Usage
+	properties map[qube.PropertyName]qube.PropertyValue
+	features   []feature // as first set
+	tags       []qube.Tag
+	notes      qube.Notes
+}
+
+type feature struct {
+	name  qube.FeatureName
+	value qube.FeatureValue
+	place int // ascending
+}
+
+func (r *record) Shown() string          { return r.name.Shown() }
+func (r *record) Name() qube.Name        { return r.name }
+func (r *record) ID() qube.UUID          { return r.id }
+func (r *record) Class() qube.Class      { return r.class }
+func (r *record) State() qube.PowerState { return r.state }
+func (r *record) Usage() qube.Usage      { return r.usage }
+func (r *record) Label() qube.LabelName  { return r.label }
+func (r *record) Notes() qube.Notes      { return r.notes }
+
+func (r *record) Property(p qube.PropertyName) (qube.PropertyValue, bool) {
+	v, ok := r.properties[p]
+	return v, ok
+}
+
+func (r *record) Feature(f qube.FeatureName) (qube.FeatureValue, bool) {
+	if i := r.featureAt(f); i >= 0 {
+		return r.features[i].value, true
+	}
+	return qube.FeatureValue{}, false
+}
+
+func (r *record) featureAt(f qube.FeatureName) int {
+	return slices.IndexFunc(r.features, func(x feature) bool { return x.name == f })
+}
+
+func (r *record) Features() iter.Seq2[qube.FeatureName, qube.FeatureValue] {
+	return func(yield func(qube.FeatureName, qube.FeatureValue) bool) {
+		for _, f := range r.features {
+			if !yield(f.name, f.value) {
+				return
+			}
+		}
+	}
+}
+
+func (r *record) tagAt(t qube.Tag) (int, bool) {
+	return slices.BinarySearchFunc(r.tags, t, func(a, b qube.Tag) int { return strings.Compare(a.Shown(), b.Shown()) })
+}
+
+func (r *record) HasTag(t qube.Tag) bool {
+	_, ok := r.tagAt(t)
+	return ok
+}
+
+func (r *record) Tags() iter.Seq[qube.Tag] { return slices.Values(r.tags) }
+
+// changed is a copy of r on which change was made. Slices and maps of a record are never written to in place.
+func (r *record) changed(change func(*record)) *record {
+	c := *r
+	change(&c)
+	return &c
+}
+
+func withProperty(p map[qube.PropertyName]qube.PropertyValue, n qube.PropertyName, v qube.PropertyValue) map[qube.PropertyName]qube.PropertyValue {
+	p = maps.Clone(p)
+	if p == nil {
+		p = map[qube.PropertyName]qube.PropertyValue{}
+	}
+	p[n] = v
+	return p
+}
+
+// must is for constants of ours.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

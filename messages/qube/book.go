@@ -1,0 +1,36 @@
+package qube
+
+import "sallyport/messages/exception"
+
+// Book is an inventory that can change: what the ledger keeps. View is called by many goroutines at once; Begin by one at
+// a time.
+type Book interface {
+	// View is the newest published moment. Reads take no lock.
+	View() View
+	// Begin opens a group of changes on top of all that were begun before. A group is filled by one goroutine; the next may
+	// be begun while it commits. Groups commit in the order in which they were begun, one at a time.
+	Begin() Group
+}
+
+// Group is changes that become durable together.
+type Group interface {
+	// Try runs change on a Tx and keeps what it did if it returns nil. If it fails or panics, nothing has happened, and
+	// the group is as before.
+	Try(change func(Tx) error) error
+	// Commit returns when every change of the group is on disk and published, in this order. After an error nothing is
+	// known of what is on disk, nothing was published, and no later group of this Book will commit.
+	Commit() error
+}
+
+// Fixed is a Book that nobody can write in.
+func Fixed(v View) Book { return fixed{v} }
+
+type fixed struct{ view View }
+
+func (f fixed) View() View               { return f.view }
+func (f fixed) Begin() Group             { return f }
+func (f fixed) Try(func(Tx) error) error { return ErrFixed }
+func (f fixed) Commit() error            { return nil }
+
+// ErrFixed says that a Fixed book was asked to change.
+var ErrFixed = exception.New(exception.QubesNotImplementedError, "this daemon changes nothing")

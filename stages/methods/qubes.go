@@ -1,0 +1,73 @@
+package methods
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+
+	"sallyport/messages"
+	"sallyport/messages/qube"
+	"sallyport/stages"
+	"sallyport/stages/action"
+)
+
+type nothing = struct{}
+
+// plain is the grant of a method that takes neither argument nor payload.
+type plain = stages.Grant[nothing, nothing]
+
+var qubes = []stages.Entry{
+	stages.Declare(stages.Method[nothing, nothing]{
+		Name: "admin.vmclass.List", Dest: stages.OnlyAdminVM, Access: stages.Read, Scope: stages.Global,
+		Help: "list the classes that a qube can have",
+		Arg:  stages.None, Payload: stages.None,
+		Read: func(_ qube.View, g plain) (messages.Reply, error) {
+			return action.Lines(slices.Values(qube.Classes), g.Keeps, action.Shown), nil
+		},
+	}),
+	stages.Declare(stages.Method[nothing, nothing]{
+		Name: "admin.vm.List", Dest: stages.AnyQube, Access: stages.Read, Scope: stages.Global,
+		Help: "list all qubes, or the destination, with class, state and UUID",
+		Arg:  stages.None, Payload: stages.None,
+		Read: listQubes,
+	}),
+	stages.Declare(stages.Method[nothing, nothing]{
+		Name: "admin.vm.CurrentState", Dest: stages.AnyQube, Access: stages.Read,
+		Help: "tell a qube's power state, memory and CPU time",
+		Arg:  stages.None, Payload: stages.None,
+		Read: func(_ qube.View, g plain) (messages.Reply, error) {
+			u := g.Dest().Usage()
+			return messages.Text(fmt.Sprintf("mem=%d mem_static_max=%d cputime=%d power_state=%s",
+				u.MemoryKiB, u.MaxMemoryKiB, u.CPUNanos, stateOf(g.Dest()))), nil
+		},
+	}),
+}
+
+// listQubes lists all for dom0 as destination, and otherwise the destination alone (spec: methods.yaml admin.vm.List).
+func listQubes(v qube.View, g plain) (messages.Reply, error) {
+	candidates := v.Qubes()
+	if g.Dest().Class() != qube.AdminVM {
+		candidates = only(g.Dest())
+	}
+	return action.Lines(candidates, g.Keeps, func(b []byte, q qube.Qube) []byte {
+		b = append(b, q.Shown()...)
+		b = append(b, " class="...)
+		b = append(b, q.Class()...)
+		b = append(b, " state="...)
+		b = append(b, stateOf(q)...)
+		b = append(b, " uuid="...)
+		return append(b, q.ID().Shown()...)
+	}), nil
+}
+
+// stateOf is the power state as clients are told: dom0 and remote qubes always run (spec: model.md 4).
+func stateOf(q qube.Qube) qube.PowerState {
+	if c := q.Class(); c == qube.AdminVM || c == qube.RemoteVM {
+		return qube.Running
+	}
+	return q.State()
+}
+
+func only(q qube.Qube) iter.Seq[qube.Qube] {
+	return func(yield func(qube.Qube) bool) { yield(q) }
+}
