@@ -27,14 +27,17 @@ type Request struct {
 var (
 	ErrUnframed  = exception.New(exception.ProtocolError, "a request is: method+argument SP source SP type SP destination NUL payload")
 	ErrTooLarge  = exception.New(exception.ProtocolError, "the request is larger than 65536 bytes")
-	ErrLongHead  = exception.New(exception.ProtocolError, "the request's header is larger than 4096 bytes")
+	ErrLongHead  = exception.New(exception.ProtocolError, "the request's header is too long")
 	ErrSlow      = exception.New(exception.ProtocolError, "the request did not arrive in time")
 	ErrNoRequest = exception.New(exception.ProtocolError, "the connection was closed before a request arrived")
 )
 
 // ParseRequest splits what arrived until the client's half-close (spec: wire.md 2, split rules 1 and 2). It takes
 // ownership of b. Its errors are exceptions.
-func ParseRequest(b []byte) (Request, error) {
+func ParseRequest(b []byte) (Request, error) { return ParseRequestWithin(b, MaxHeader) }
+
+// ParseRequestWithin is ParseRequest with a limit of its own on the header, in bytes.
+func ParseRequestWithin(b []byte, maxHeader int) (Request, error) {
 	if len(b) == 0 {
 		return Request{}, ErrNoRequest
 	}
@@ -42,7 +45,7 @@ func ParseRequest(b []byte) (Request, error) {
 		return Request{}, ErrTooLarge
 	}
 	header, payload, ok := untrusted.Seal(b).Cut(0)
-	if header.Len() > MaxHeader {
+	if header.Len() > maxHeader {
 		return Request{}, ErrLongHead
 	}
 	r := Request{Payload: payload}

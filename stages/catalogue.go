@@ -104,6 +104,16 @@ func (c *Catalogue) Sanitize(socket Socket, r messages.Request) (Sanitized, erro
 	return e.sanitize(e, head{source, dest}, arg, r.Payload)
 }
 
+// Named is the name of the method that r calls on socket, for a log line; empty if there is none. It says nothing of
+// whether the rest of r is well-formed.
+func (c *Catalogue) Named(socket Socket, r messages.Request) string {
+	e, _, err := c.find(socket, r.Call)
+	if err != nil {
+		return ""
+	}
+	return e.Name
+}
+
 // find splits method from argument at the first plus sign (spec: wire.md 2, rule 5).
 func (c *Catalogue) find(socket Socket, call untrusted.Bytes) (*Entry, untrusted.Bytes, error) {
 	method, arg, _ := call.Cut('+')

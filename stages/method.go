@@ -189,14 +189,8 @@ func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 	return true
 }
 
-// Order is what a qube's actor is asked to do. It is plain data, never a closure, so that it can be stored as an intent,
-// logged, and one day sent to another machine.
-type Order struct {
-	Kind     string
-	Qube     qube.UUID
-	Args     map[string]string
-	Revision qube.Revision // of the view it was judged on
-}
+// Order is a short name for what a Work yields.
+type Order = messages.Order
 
 // errSkipped is what a zero state opens onto.
 var errSkipped = exception.New(exception.QubesException, "a stage was skipped")

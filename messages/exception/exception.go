@@ -36,6 +36,14 @@ func Internal(incident Field) *Exception {
 	return New(QubesInternalError, "internal error; the daemon's log explains it under incident %s", incident)
 }
 
+// Incident is the id that Internal was given; empty for any other exception.
+func (e *Exception) Incident() string {
+	if e.typ != QubesInternalError {
+		return ""
+	}
+	return e.fields[0].Shown()
+}
+
 // Of is the one translation of an error to the wire. What is not an Exception is unknown, and so internal: report is
 // then called to log err under a new incident id, which is all that the client gets.
 func Of(err error, report func(error) (incident Field)) *Exception {
@@ -49,18 +57,26 @@ func Of(err error, report func(error) (incident Field)) *Exception {
 // Type is the exception's type, as the client sees it.
 func (e *Exception) Type() Type { return e.typ }
 
-// Error is the message as the client renders it.
+// Error is the message as the client renders it, which makes numbers of fields of digits alone
+// (spec: exceptions.yaml rules.client_construct).
 func (e *Exception) Error() string {
 	parts := strings.Split(string(e.format), "%s")
 	var b strings.Builder
 	b.WriteString(parts[0])
 	for i, f := range e.fields {
 		if i+1 < len(parts) {
-			b.WriteString(f.Shown())
+			b.WriteString(rendered(f.Shown()))
 			b.WriteString(parts[i+1])
 		}
 	}
 	return b.String()
+}
+
+func rendered(field string) string {
+	if field == "" || strings.Trim(field, "0123456789") != "" {
+		return field
+	}
+	return strings.TrimLeft(field[:len(field)-1], "0") + field[len(field)-1:]
 }
 
 // Is makes errors.Is compare types: errors.Is(err, exception.Denied) asks whether err is a PermissionDenied.

@@ -118,12 +118,23 @@ var safeScripts = []*unicode.RangeTable{
 	unicode.Hangul, unicode.Braille, unicode.Common, unicode.Inherited,
 }
 
-// IsDisplaySafe reports whether r may be shown in a terminal or a window: printable ASCII, or a letter, mark, number or
-// punctuation of a left-to-right script. It is the spec's stated minimum: no control, format, private or unassigned
-// character, no separator but the space, no symbol outside ASCII (so no emoji).
+// neverSafe are characters of those scripts that nobody sees, or that are drawn from right to left: the Arabic
+// punctuation that other scripts share, and the Siyaq numbers (spec: model.md 12, never right-to-left).
+var neverSafe = []*unicode.RangeTable{
+	unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector,
+	{
+		R16: []unicode.Range16{{Lo: 0x061b, Hi: 0x061f, Stride: 4}, {Lo: 0x0640, Hi: 0x0640, Stride: 1}},
+		R32: []unicode.Range32{{Lo: 0x1ec70, Hi: 0x1ed4f, Stride: 1}},
+	},
+}
+
+// IsDisplaySafe reports whether r may be shown in a terminal or a window: printable ASCII, or a visible letter, mark,
+// number or punctuation of a left-to-right script. It is the spec's stated minimum: no control, format, private or
+// unassigned character, no separator but the space, no symbol outside ASCII (so no emoji).
 func IsDisplaySafe(r rune) bool {
 	if r < 0x80 {
 		return ' ' <= r && r <= '~'
 	}
-	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P) && unicode.In(r, safeScripts...)
+	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P) && unicode.In(r, safeScripts...) &&
+		!unicode.In(r, neverSafe...)
 }

@@ -8,12 +8,6 @@ import (
 	"sallyport/stages/sanitize"
 )
 
-// The orders of drills. Whoever works for qubes carries them out.
-const (
-	OrderCrash = "drill.crash" // panic while the order is taken
-	OrderStall = "drill.stall" // hold the qube for Args["for"], a duration
-)
-
 // drills are declared like any other method: each crashes where its own kind of function runs, so that what is rehearsed
 // is the way of a real call.
 var drills = []stages.Entry{
@@ -31,14 +25,14 @@ var drills = []stages.Entry{
 		m.Change = func(qube.Tx, plain) (messages.Reply, error) { panic(rehearsed) }
 	}),
 	crash("qube", func(m *stages.Method[nothing, nothing]) {
-		m.Work = func(g plain) stages.Order { return stages.Order{Kind: OrderCrash, Qube: g.Dest().ID()} }
+		m.Work = func(g plain) messages.Order { return messages.Order{Kind: messages.DrillCrash, Qube: g.Dest().ID()} }
 	}),
 	stages.Declare(stages.Method[sanitize.Span, nothing]{
 		Name: "drill.Stall", Dest: stages.AnyQube, Access: stages.Execute,
 		Help: "rehearse: hold the destination's actor for a while",
 		Arg:  sanitize.Duration, Payload: stages.None,
-		Work: func(g stages.Grant[sanitize.Span, nothing]) stages.Order {
-			return stages.Order{Kind: OrderStall, Qube: g.Dest().ID(), Args: map[string]string{"for": g.Arg().Shown()}}
+		Work: func(g stages.Grant[sanitize.Span, nothing]) messages.Order {
+			return messages.Order{Kind: messages.DrillStall, Qube: g.Dest().ID(), Args: map[string]string{"for": g.Arg().Shown()}}
 		},
 	}),
 }

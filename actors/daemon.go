@@ -1,0 +1,266 @@
+// Package actors runs the calls: who does what, when. It knows no API rule and holds no policy; what a call means is in
+// the states of package stages, and every means to change anything is handed in.
+//
+//	socket ─bytes→ listener → request ─→ sanitizer ─→ permission ─→ action ─→ (read) | ledger | qube
+//	   ↑                         │ one per connection                                  │
+//	   └────────── frame ────────┴─────────────── reply, exception or crash ───────────┘
+//
+// Messages run one way, forward; whoever finishes a call tells its request actor. No actor waits for another. Every
+// actor is supervised by a strategy of ours: see unit.
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"sallyport/internal/telemetry"
+	"sallyport/messages"
+	"sallyport/messages/exception"
+	"sallyport/messages/qube"
+	"sallyport/messages/untrusted"
+	"sallyport/stages"
+)
+
+// Settings are what a Daemon is made of. Catalogue, Gate and Book are needed; the rest has defaults.
+type Settings struct {
+	Catalogue *stages.Catalogue
+	Gate      *stages.Gate
+	Book      qube.Book
+	Worker    Worker // carries out Works calls; nil refuses them
+
+	Sockets map[stages.Socket]string         // where to listen; a socket without a path is not served
+	Peers   func(Credentials) *messages.Peer // nil: root and the daemon's own user may claim any source
+
+	Log   *zap.Logger   // nil: none. Its encoder decides the names of time, level and event.
+	Clock Clock         // nil: the system's
+	IDs   func() string // makes incident ids, not all digits; nil: random
+
+	MaxConnections int           // at once; 0: 16384
+	HeaderLimit    int           // bytes; 0: 4096, which is also the most
+	ReadTimeout    time.Duration // for a whole request, and for a client to take a whole reply; 0: 30 s
+	CallBudget     time.Duration // for the work of one call; 0: 60 s
+	QubeQueue      int           // orders that wait for one qube; 0: 1024
+	StageQueue     int           // messages that wait for one actor; 0: 65536
+	CrashLimit     int           // crashes of one actor with no success between them; 0: 100
+	IdleQube       time.Duration // after which a qube's actor ends; 0: 1 min
+}
+
+// Clock is the time. Tests hand in a virtual one. Safe for concurrent use.
+type Clock interface {
+	Now() time.Time
+	// AfterFunc calls fn on a goroutine of its own after d. stop is like time.Timer's Stop.
+	AfterFunc(d time.Duration, fn func()) (stop func() bool)
+}
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }
+func (systemClock) AfterFunc(d time.Duration, fn func()) func() bool {
+	return time.AfterFunc(d, fn).Stop
+}
+
+func (s Settings) withDefaults() (Settings, error) {
+	if s.Catalogue == nil || s.Gate == nil || s.Book == nil {
+		return s, errors.New("actors: a daemon needs a Catalogue, a Gate and a Book")
+	}
+	if s.Worker == nil {
+		s.Worker = noWork{}
+	}
+	if s.Peers == nil {
+		s.Peers = OwnUser
+	}
+	if s.Clock == nil {
+		s.Clock = systemClock{}
+	}
+	if s.IDs == nil {
+		s.IDs = newID
+	}
+	s.MaxConnections = orDefault(s.MaxConnections, 16384)
+	s.HeaderLimit = min(orDefault(s.HeaderLimit, messages.MaxHeader), messages.MaxHeader)
+	s.ReadTimeout = orDefault(s.ReadTimeout, 30*time.Second)
+	s.CallBudget = orDefault(s.CallBudget, time.Minute)
+	s.QubeQueue = orDefault(s.QubeQueue, 1024)
+	s.StageQueue = orDefault(s.StageQueue, 65536)
+	s.CrashLimit = orDefault(s.CrashLimit, 100)
+	s.IdleQube = orDefault(s.IdleQube, time.Minute)
+	return s, nil
+}
+
+func orDefault[T int | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// Daemon is a running system of actors. Its methods may be called by many goroutines.
+type Daemon struct {
+	settings Settings
+	log      telemetry.Log
+	prints   *untrusted.Key
+	system   *actor.ActorSystem
+	workers  *warm
+	inlined  inline
+	stats    counters
+	health   health
+	sheds    tally
+	timed    bool // log lines of calls are written
+	open     openCalls
+	family   *family
+
+	sanitizer, permission, action, ledger, qubes *actor.PID
+	listeners                                    []*socket
+	units                                        []*unit
+}
+
+// Start opens the sockets and serves calls until Close. It returns an error, and has changed nothing, if a socket cannot
+// be opened.
+func Start(settings Settings) (*Daemon, error) {
+	settings, err := settings.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		settings: settings, log: telemetry.NewLog(settings.Log), prints: untrusted.NewKey(), workers: &warm{},
+	}
+	d.inlined = inline{d.workers}
+	d.timed = d.log.Enabled(zap.InfoLevel)
+	d.health.log = d.log
+	d.family = &family{d: d, units: map[string]*unit{}}
+	d.system = newSystem(d)
+	if d.listeners, err = openSockets(settings.Sockets); err != nil {
+		d.workers.close()
+		return nil, err
+	}
+	d.qubes = d.spawn("qubes", "qubes", d.workers, settings.StageQueue, newQubes(d))
+	d.ledger = d.spawn("ledger", "ledger", d.workers, settings.StageQueue, newLedger(d))
+	d.action = d.spawn("action", "action", d.inlined, settings.StageQueue, func() actor.Actor { return &action{d} })
+	d.permission = d.spawn("permission", "permission", d.inlined, settings.StageQueue, func() actor.Actor { return &permission{d} })
+	d.sanitizer = d.spawn("sanitizer", "sanitizer", d.inlined, settings.StageQueue, func() actor.Actor { return &sanitizer{d} })
+	for _, s := range d.listeners {
+		d.spawn("listener-"+s.name, "listener", d.workers, settings.StageQueue, func() actor.Actor { return &listener{d, s} })
+	}
+	return d, nil
+}
+
+// Close stops accepting, lets the calls that have arrived finish until ctx ends, and stops all actors. Connections on
+// which no whole request has arrived are told and closed at once.
+func (d *Daemon) Close(ctx context.Context) error {
+	for _, s := range d.listeners {
+		s.close()
+	}
+	d.open.stop()
+	err := d.open.wait(ctx)
+	stopped := make([]*actor.Future, 0, len(d.units))
+	for _, u := range append(d.units, d.family.all()...) {
+		stopped = append(stopped, d.system.Root.StopFuture(u.pid))
+	}
+	for _, f := range stopped {
+		err = errors.Join(err, f.Wait())
+	}
+	d.system.Shutdown()
+	d.workers.close()
+	return err
+}
+
+// Sockets are the paths where the daemon listens.
+func (d *Daemon) Sockets() map[stages.Socket]string { return d.settings.Sockets }
+
+// Healthy reports whether every actor makes progress and the inventory can be written; if not, reason says what does not.
+func (d *Daemon) Healthy() (ok bool, reason string) { return d.health.now() }
+
+// spawn starts a supervised actor at the top. produce makes it, anew after each crash.
+func (d *Daemon) spawn(name, kind string, dispatcher actor.Dispatcher, queue int, produce func() actor.Actor) *actor.PID {
+	u := &unit{daemon: d, name: name, kind: kind}
+	u.mailbox = &mailbox{limit: queue, refuse: d.refuse, unit: u}
+	props := actor.PropsFromProducer(produce,
+		actor.WithMailbox(func() actor.Mailbox { return u.mailbox }), actor.WithDispatcher(dispatcher))
+	pid, err := d.system.Root.Copy().WithGuardian(u).SpawnNamed(props, name)
+	if err != nil {
+		panic(fmt.Sprintf("actors: two actors are named %s", name)) // at start-up, by us
+	}
+	u.pid = pid
+	d.units = append(d.units, u)
+	d.log.Actor(telemetry.ActorStarted, name, kind, "", false)
+	return pid
+}
+
+// now is the time, if anybody wants to know it: only log lines tell how long things took.
+func (d *Daemon) now() time.Time {
+	if !d.timed {
+		return time.Time{}
+	}
+	return d.settings.Clock.Now()
+}
+
+// shed counts refused work, and tells the log, at most once a second for each reason.
+func (d *Daemon) shed(what string) {
+	d.stats.shed.Add(1)
+	if n, tell := d.sheds.count(what, d.settings.Clock.Now()); tell {
+		d.log.Shed(what, n)
+	}
+}
+
+// send tells pid message.
+func (d *Daemon) send(pid *actor.PID, message any) { d.system.Root.Send(pid, message) }
+
+// refuse answers whoever waits for a message that no actor will handle.
+func (d *Daemon) refuse(message any) {
+	if c, ok := message.(*call); ok { // anything else is for a request that is over, or asks for nothing
+		d.shed("an actor's queue is full or closed")
+		d.send(c.request, &answer{err: errBusy})
+	}
+}
+
+var errBusy = exception.New(exception.QubesException, "the daemon is too busy with this kind of call; try again")
+
+// answerCrash tells the log of a crash, once, and then the caller of the call that was being handled.
+func (d *Daemon) answerCrash(u *unit, streak int, reason, message any) {
+	c, ok := reason.(*crash)
+	if !ok {
+		c = newCrash(reason)
+	}
+	id := d.tellCrash(u.name, u.kind, streak, c, message)
+	if m, ok := message.(carrier); ok {
+		d.send(m.carries().request, &answer{err: exception.Internal(id)})
+	}
+}
+
+// carrier is a message about a call.
+type carrier interface{ carries() *call }
+
+// tellCrash writes the one line that a crash gets, under a new incident id.
+func (d *Daemon) tellCrash(name, kind string, streak int, c *crash, message any) incident {
+	d.stats.crashes.Add(1)
+	id := incident(d.settings.IDs())
+	line := telemetry.Crash{
+		Incident: id.Shown(), Actor: name, Kind: kind, Handling: fmt.Sprintf("%T", message), PanicType: c.panicType,
+		Fingerprint: c.fingerprint(), Stack: c.stack(), Streak: streak,
+	}
+	if m, ok := message.(carrier); ok {
+		line.Method = m.carries().method()
+	}
+	d.log.Crash(line)
+	return id
+}
+
+// translate is the one translation of a call's error to the wire. What is not an exception gets an incident.
+func (d *Daemon) translate(err error, kind string, c *call) *exception.Exception {
+	return exception.Of(err, func(err error) exception.Field {
+		id := incident(d.settings.IDs())
+		d.stats.incidents.Add(1)
+		d.log.Incident(id.Shown(), kind, kind, c.method(), err.Error())
+		return id
+	})
+}
+
+// incident joins an exception and a line of the log.
+type incident string
+
+// Shown is the id.
+func (i incident) Shown() string { return string(i) }

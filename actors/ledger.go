@@ -1,0 +1,114 @@
+package actors
+
+import (
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"sallyport/messages"
+	"sallyport/messages/qube"
+)
+
+// ledger applies changes in order, in memory, and has each group of them written with one fsync while it fills the next.
+// Nobody is answered before his change is on disk and published.
+//
+// What is open outlives the actor: a crash undoes only the change that caused it (a group keeps a change only when it
+// returns), and the restarted actor goes on with the same page.
+type ledger struct {
+	d *Daemon
+	*page
+}
+
+// page is what the ledger has open. Only the ledger's actor touches it.
+type page struct {
+	group   qube.Group // being filled; nil: none
+	waiting []*call    // whose changes it holds, answered when it is committed
+	since   time.Time  // its first change
+
+	committing bool // another group is being written
+}
+
+// committed is what the goroutine that writes a group reports.
+type committed struct {
+	calls []*call
+	since time.Time
+	err   error
+}
+
+func newLedger(d *Daemon) func() actor.Actor {
+	p := &page{}
+	return func() actor.Actor { return &ledger{d, p} }
+}
+
+func (l *ledger) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		l.commit(ctx) // what a crash left open
+	case *call:
+		l.change(ctx, m)
+	case *committed:
+		l.answer(ctx, m)
+	}
+}
+
+// change tries one change. It is answered at once if it failed, since then nothing has happened.
+func (l *ledger) change(ctx actor.Context, c *call) {
+	if l.group == nil {
+		l.group, l.since = l.d.settings.Book.Begin(), l.d.now()
+	}
+	var reply messages.Reply
+	err := l.group.Try(func(tx qube.Tx) (err error) {
+		reply, err = c.authorized.Change(tx)
+		return err
+	})
+	c.actedAt = l.d.now()
+	if err != nil {
+		c.done(ctx, reply, err)
+		return
+	}
+	c.reply = reply
+	l.waiting = append(l.waiting, c)
+	l.commit(ctx)
+}
+
+// commit has the open group written, unless another is: then this one grows until that is done.
+func (l *ledger) commit(ctx actor.Context) {
+	if l.committing || len(l.waiting) == 0 {
+		return
+	}
+	group, done := l.group, &committed{calls: l.waiting, since: l.since}
+	l.group, l.waiting, l.committing = nil, nil, true
+	self := ctx.Self()
+	l.d.workers.Schedule(func() {
+		done.err = guarded(group.Commit)
+		l.d.send(self, done)
+	})
+}
+
+// answer tells the callers of a group that it is on disk, or that nobody knows.
+func (l *ledger) answer(ctx actor.Context, m *committed) {
+	l.committing = false
+	l.commit(ctx)
+	now := l.d.now()
+	if m.err != nil {
+		l.d.health.failing("ledger", "the inventory cannot be written")
+	} else {
+		l.d.stats.commits.Add(1)
+		l.d.stats.changes.Add(uint64(len(m.calls)))
+		l.d.log.Committed(len(m.calls), uint64(l.d.settings.Book.View().Revision()), now.Sub(m.since))
+	}
+	for _, c := range m.calls {
+		c.actedAt = now
+		c.done(ctx, c.reply, m.err)
+	}
+}
+
+// guarded calls fn on a goroutine that works for an actor: a panic becomes an error that carries the crash.
+func guarded(fn func() error) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = newCrash(reason)
+		}
+	}()
+	return fn()
+}

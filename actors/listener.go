@@ -1,0 +1,72 @@
+package actors
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"golang.org/x/sys/unix"
+)
+
+// listener accepts connections on one socket and starts a request actor for each. The waiting is done by a goroutine of
+// its own, whose panic is the actor's; the socket outlives both.
+type listener struct {
+	d      *Daemon
+	socket *socket
+}
+
+// acceptEnded is what the goroutine reports when it ends.
+type acceptEnded struct{ err error }
+
+func (l *listener) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		self := ctx.Self()
+		go func() { l.d.send(self, &acceptEnded{guarded(l.accept)}) }()
+	case *acceptEnded:
+		var c *crash
+		if errors.As(m.err, &c) {
+			panic(c)
+		}
+		if m.err != nil {
+			l.d.health.failing(ctx.Self().Id, "a socket accepts no more connections: "+m.err.Error())
+		}
+	}
+}
+
+// acceptPause is how long to wait when the system has no descriptor or memory for another connection.
+const acceptPause = 10 * time.Millisecond
+
+// accept takes connections until the socket is closed.
+func (l *listener) accept() error {
+	raw, err := l.socket.file.SyscallConn()
+	if err != nil {
+		return nil // closed already
+	}
+	requests := newRequests(l.d, l.socket)
+	for {
+		fd, err := acceptOne(raw)
+		switch {
+		case err == nil:
+			requests.start(fd)
+		case l.socket.isClosed():
+			return nil
+		case err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOBUFS || err == unix.ENOMEM:
+			l.d.shed("the system has no room for another connection")
+			l.socket.pause(acceptPause)
+		case err != unix.EINTR && err != unix.ECONNABORTED:
+			return err
+		}
+	}
+}
+
+func acceptOne(raw syscall.RawConn) (fd int, err error) {
+	if closed := raw.Read(func(s uintptr) bool {
+		fd, _, err = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		return err != unix.EAGAIN
+	}); closed != nil {
+		return -1, closed
+	}
+	return fd, err
+}

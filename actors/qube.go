@@ -1,0 +1,277 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"sallyport/internal/telemetry"
+	"sallyport/messages"
+	"sallyport/messages/exception"
+	"sallyport/messages/qube"
+)
+
+// Worker carries out orders: whatever takes long or reaches outside the daemon. Its methods are called for many qubes at
+// once, and for one qube one order at a time.
+type Worker interface {
+	// Begin takes an order in, on the qube's actor: it returns at once, and neither waits nor reaches outside. What it
+	// returns does the work, on a goroutine of its own; it returns soon after ctx ends.
+	Begin(messages.Order) (func(ctx context.Context) (messages.Reply, error), error)
+}
+
+// noWork is the Worker of a daemon that was given none.
+type noWork struct{}
+
+func (noWork) Begin(messages.Order) (func(context.Context) (messages.Reply, error), error) {
+	return nil, exception.New(exception.QubesNotImplementedError, "this daemon does no work of that kind")
+}
+
+// qubes gives each order to the actor of its qube, which it starts on demand and ends when it has been idle for a while.
+type qubes struct {
+	d *Daemon
+	*roster
+}
+
+// roster is the actors of qubes. Only the qubes actor touches it, and it outlives a crash of that.
+type roster struct{ byID map[qube.UUID]*atWork }
+
+type atWork struct {
+	pid  *actor.PID
+	sent int // orders
+}
+
+// idle is what a qube's actor tells when it has had nothing to do for a while, after so many orders.
+type idle struct {
+	id   qube.UUID
+	done int
+}
+
+func newQubes(d *Daemon) func() actor.Actor {
+	r := &roster{map[qube.UUID]*atWork{}}
+	return func() actor.Actor { return &qubes{d, r} }
+}
+
+func (a *qubes) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *call:
+		q := a.byID[m.order.Qube]
+		if q == nil {
+			q = &atWork{pid: a.d.family.spawn(m.order.Qube)}
+			a.byID[m.order.Qube] = q
+		}
+		q.sent++
+		ctx.Send(q.pid, m)
+	case *idle:
+		if q := a.byID[m.id]; q != nil && q.sent == m.done { // no order is on its way to it
+			delete(a.byID, m.id)
+			ctx.Stop(q.pid)
+		}
+	}
+}
+
+// family is the strategy that all actors of qubes share: each has a unit of its own.
+type family struct {
+	d     *Daemon
+	mu    sync.Mutex
+	units map[string]*unit // by id of the actor
+}
+
+// spawn starts the actor of a qube.
+func (f *family) spawn(id qube.UUID) *actor.PID {
+	u := &unit{daemon: f.d, kind: "qube", parent: "qubes"}
+	u.mailbox = &mailbox{limit: f.d.settings.QubeQueue, refuse: f.d.refuse, unit: u}
+	u.name = "qube-" + id.Shown() + f.d.system.ProcessRegistry.NextId() // a name cannot be used twice
+	f.mu.Lock()
+	f.units[u.name] = u
+	f.mu.Unlock()
+	desk := &desk{}
+	props := actor.PropsFromProducer(func() actor.Actor { return &qubeActor{d: f.d, id: id, unit: u, desk: desk} },
+		actor.WithMailbox(func() actor.Mailbox { return u.mailbox }), actor.WithDispatcher(f.d.workers))
+	pid, err := f.d.system.Root.Copy().WithGuardian(f).SpawnNamed(props, u.name)
+	if err != nil {
+		panic("actors: a fresh id was taken")
+	}
+	u.pid = pid
+	f.d.log.Actor(telemetry.ActorStarted, u.name, u.kind, u.parent, false)
+	return pid
+}
+
+// HandleFailure is part of actor.SupervisorStrategy.
+func (f *family) HandleFailure(system *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, stats *actor.RestartStatistics, reason, message any) {
+	f.mu.Lock()
+	u := f.units[child.Id]
+	f.mu.Unlock()
+	u.HandleFailure(system, supervisor, child, stats, reason, message)
+}
+
+func (f *family) left(u *unit) {
+	f.mu.Lock()
+	delete(f.units, u.name)
+	f.mu.Unlock()
+	f.d.health.recovered(u.name)
+	f.d.log.Actor(telemetry.ActorStopped, u.name, u.kind, u.parent, false)
+}
+
+func (f *family) all() []*unit {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var units []*unit
+	for _, u := range f.units {
+		units = append(units, u)
+	}
+	return units
+}
+
+// qubeActor does the work of one qube, in order. It never blocks: the work runs on a goroutine that reports back.
+type qubeActor struct {
+	d    *Daemon
+	id   qube.UUID
+	unit *unit
+	*desk
+}
+
+// desk is what a qube's actor has before it. It outlives a crash.
+type desk struct {
+	queue   []*call
+	current *call
+	cancel  context.CancelCauseFunc // of current
+	overdue func() bool             // stops the timer of current's budget
+	resting func() bool             // stops the timer until the actor is idle; nil: not set
+	done    int                     // orders, whatever became of them
+}
+
+// worked is what the goroutine that did the work of a call reports.
+type worked struct {
+	call  *call
+	reply messages.Reply
+	err   error
+}
+
+// carries gives the call that a message is about, for the supervisor to answer.
+func (w *worked) carries() *call { return w.call }
+func (c *call) carries() *call   { return c }
+
+// IgnoreDeadLetterLogging keeps the library from logging what is for an actor that has ended.
+func (*worked) IgnoreDeadLetterLogging() {}
+
+var (
+	errOverdue  = exception.New(exception.QubesException, "the call did not finish within its time")
+	errStopping = exception.New(exception.QubesException, "the daemon is stopping")
+	errQueue    = exception.New(exception.QubesException, "too many calls wait for this qube; try again")
+	errGone     = errors.New("the client left")
+)
+
+func (a *qubeActor) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		a.next(ctx)
+	case *call:
+		a.take(ctx, m)
+	case *worked:
+		a.finish(ctx, m)
+	case *actor.Stopping:
+		a.stop(ctx)
+	}
+}
+
+// take queues an order, or begins it.
+func (a *qubeActor) take(ctx actor.Context, c *call) {
+	if a.resting != nil {
+		a.resting()
+		a.resting = nil
+	}
+	if len(a.queue) >= a.d.settings.QubeQueue {
+		a.done++
+		a.d.shed("a qube's queue is full")
+		c.done(ctx, c.reply, errQueue)
+		return
+	}
+	if a.current != nil {
+		a.queue = append(a.queue, c)
+		return
+	}
+	if !a.begin(ctx, c) {
+		a.next(ctx)
+	}
+}
+
+// begin hands the order to the worker, and reports whether it is at work. If that panics, this call is over, and the
+// restarted actor goes on with the next.
+func (a *qubeActor) begin(ctx actor.Context, c *call) bool {
+	a.done++ // before anything can fail
+	work, err := a.d.settings.Worker.Begin(c.order)
+	if err != nil {
+		c.actedAt = a.d.now()
+		c.done(ctx, c.reply, err)
+		return false
+	}
+	budget, cancel := context.WithCancelCause(context.Background())
+	a.current, a.cancel = c, cancel
+	a.overdue = a.d.settings.Clock.AfterFunc(a.d.settings.CallBudget, func() { cancel(errOverdue) })
+	self := ctx.Self()
+	go func() {
+		report := &worked{call: c}
+		report.err = guarded(func() (err error) {
+			report.reply, err = work(budget)
+			return err
+		})
+		if report.err != nil && context.Cause(budget) != nil {
+			report.err = context.Cause(budget)
+		}
+		a.d.send(self, report)
+	}()
+	return true
+}
+
+// finish answers the current call and begins the next.
+func (a *qubeActor) finish(ctx actor.Context, m *worked) {
+	a.overdue()
+	a.cancel(nil)
+	a.current, a.cancel, a.overdue = nil, nil, nil
+	var c *crash
+	if errors.As(m.err, &c) {
+		panic(c) // the work's crash is the actor's: one supervisor, one answer, one log line
+	}
+	m.call.actedAt = a.d.now()
+	m.call.done(ctx, m.reply, m.err)
+	a.next(ctx)
+}
+
+// next begins the next order whose client is still there, or waits to be idle.
+func (a *qubeActor) next(ctx actor.Context) {
+	for a.current == nil && len(a.queue) > 0 {
+		c := a.queue[0]
+		a.queue = a.queue[1:]
+		if c.gone() {
+			a.done++
+			c.done(ctx, c.reply, errGone)
+			continue
+		}
+		if a.begin(ctx, c) {
+			return
+		}
+	}
+	if a.current == nil {
+		report := &idle{a.id, a.done}
+		a.resting = a.d.settings.Clock.AfterFunc(a.d.settings.IdleQube, func() { a.d.send(a.d.qubes, report) })
+	}
+}
+
+// stop ends the actor: what it still has is answered.
+func (a *qubeActor) stop(ctx actor.Context) {
+	if a.resting != nil {
+		a.resting()
+	}
+	if a.current != nil {
+		a.overdue()
+		a.cancel(errStopping)
+		a.queue = append(a.queue, a.current)
+	}
+	for _, c := range a.queue {
+		c.done(ctx, c.reply, errStopping)
+	}
+	a.current, a.queue = nil, nil
+	a.d.family.left(a.unit)
+}

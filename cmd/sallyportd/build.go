@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"sallyport/actors"
+	"sallyport/config"
+	"sallyport/internal/hypervisor"
+	"sallyport/internal/inventory"
+	"sallyport/internal/store"
+	"sallyport/internal/telemetry"
+	"sallyport/messages"
+	"sallyport/messages/qube"
+	"sallyport/stages"
+	"sallyport/stages/methods"
+	"sallyport/stages/permission"
+)
+
+// daemon is the parts, and how to close them.
+type daemon struct {
+	cfg     config.Config
+	log     telemetry.Log
+	actors  *actors.Daemon
+	book    *inventory.Inventory
+	failed  chan error // something stopped that should not
+	closers []func() error
+}
+
+// drainFor is how long calls that have arrived may still run when the daemon is told to stop.
+const drainFor = 30 * time.Second
+
+// build puts the parts together, from the log upwards. After an error, nothing is left open.
+func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
+	d = &daemon{cfg: cfg, failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	logger, sink, err := d.openLog(stderr)
+	if err != nil {
+		return d, err
+	}
+	if err = d.openInventory(); err != nil {
+		return d, err
+	}
+	peers, err := peersOf(cfg.Peers)
+	if err != nil {
+		return d, fmt.Errorf("%w%w", errUsage, err)
+	}
+	if err = privateDir(cfg.SocketDir); err != nil {
+		return d, err
+	}
+	entries := methods.All()
+	if cfg.Drill {
+		entries = append(entries, methods.Drill()...)
+	}
+	d.actors, err = actors.Start(actors.Settings{
+		Catalogue: stages.NewCatalogue(entries...),
+		Gate:      stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...),
+		Book:      d.book,
+		Worker:    hypervisor.Drill{},
+		Sockets: map[stages.Socket]string{
+			stages.Admin:    filepath.Join(cfg.SocketDir, "qubesd.sock"),
+			stages.Internal: filepath.Join(cfg.SocketDir, "qubesd.internal.sock"),
+			stages.Misc:     filepath.Join(cfg.SocketDir, "qubesd.misc.sock"),
+		},
+		Peers:          peers,
+		Log:            logger,
+		MaxConnections: cfg.Limits.Connections,
+		HeaderLimit:    cfg.Limits.HeaderBytes,
+		ReadTimeout:    cfg.Limits.ReadTimeout,
+		CallBudget:     cfg.Limits.CallBudget,
+		QubeQueue:      cfg.Limits.QubeQueue,
+		StageQueue:     cfg.Limits.StageQueue,
+		CrashLimit:     cfg.Limits.CrashesWithoutSuccess,
+	})
+	if err != nil {
+		return d, err
+	}
+	d.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), drainFor)
+		defer cancel()
+		return d.actors.Close(ctx)
+	})
+	return d, d.serveHTTP(sink)
+}
+
+func (d *daemon) onClose(fn func() error) { d.closers = append(d.closers, fn) }
+
+// close ends everything, last opened first.
+func (d *daemon) close() error {
+	if d.actors != nil {
+		d.log.Daemon(telemetry.Stopping)
+	}
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// The log holds this much while whoever reads it is slow, and is at most this old.
+const (
+	logRoom  = 4 << 20
+	logDelay = 500 * time.Millisecond
+)
+
+func (d *daemon) openLog(stderr io.Writer) (*zap.Logger, *telemetry.Sink, error) {
+	out := stderr
+	if d.cfg.Log.File != "" {
+		f, err := os.OpenFile(d.cfg.Log.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+		if err != nil {
+			return nil, nil, err
+		}
+		d.onClose(f.Close)
+		out = f
+	}
+	level, err := zapcore.ParseLevel(string(d.cfg.Log.Level))
+	if err != nil {
+		return nil, nil, err
+	}
+	sink := telemetry.NewSink(out, logRoom, logDelay)
+	core := zapcore.NewCore(telemetry.Encoder(d.cfg.Log.Format == config.Console), sink, level)
+	logger := zap.New(telemetry.Limited(core, d.cfg.Limits.LogLinesPerSecond, sink))
+	d.log = telemetry.NewLog(logger)
+	d.onClose(func() error {
+		d.log.Daemon(telemetry.Stopped)
+		sink.Close()
+		return nil
+	})
+	return logger, sink, nil
+}
+
+// openInventory opens the store and reads it, or fills it from the inventory file or the demo.
+func (d *daemon) openInventory() error {
+	dir, initial, from := d.cfg.StateDir, inventory.Empty, ""
+	switch {
+	case d.cfg.Demo:
+		temp, err := os.MkdirTemp("", "sallyport-demo-")
+		if err != nil {
+			return err
+		}
+		d.onClose(func() error { return os.RemoveAll(temp) })
+		dir, initial, from = temp, inventory.Demo, "the demo"
+	case d.cfg.Inventory != "":
+		from = d.cfg.Inventory
+		initial = func() (*inventory.Snapshot, error) {
+			s, err := inventory.FromFile(from)
+			if err != nil {
+				err = fmt.Errorf("%w%w", errUsage, err)
+			}
+			return s, err
+		}
+	}
+	if err := privateDir(dir); err != nil {
+		return err
+	}
+	st, err := store.Open(dir, storeLog{d.log})
+	if err != nil {
+		return err
+	}
+	d.onClose(st.Close)
+	book, fresh, err := inventory.Open(st, initial)
+	if err != nil {
+		return err
+	}
+	d.book = book
+	event := telemetry.InventoryLoaded
+	if from != "" && !fresh {
+		event = telemetry.InventoryIgnored
+	}
+	d.log.Daemon(event, zap.String(telemetry.KeyPath, dir), zap.String(telemetry.KeyReason, from),
+		zap.Uint64(telemetry.KeyRevision, uint64(book.View().Revision())))
+	return nil
+}
+
+// storeLog passes on what the store has to say when it fails.
+type storeLog struct{ log telemetry.Log }
+
+func (l storeLog) Error(msg string) {
+	l.log.Daemon(telemetry.StoreFailed, zap.String(telemetry.KeyMessage, msg))
+}
+
+// privateDir makes a directory of our own, or sees that what is there is one that nobody else can write to.
+func privateDir(dir string) error {
+	mode := os.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o755 // members of the sockets' group pass through
+	}
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o022 != 0 || !ours(info) {
+		return fmt.Errorf("%s: others can write there; choose another directory, or change its owner and mode", dir)
+	}
+	return nil
+}
+
+// peersOf makes the rule that says what a peer may claim: the first entry that fits counts, and no entry means nothing.
+func peersOf(entries []config.Peer) (func(actors.Credentials) *messages.Peer, error) {
+	type rule struct {
+		config.Peer
+		is *messages.Peer
+	}
+	rules, groups, nobody := make([]rule, 0, len(entries)), false, &messages.Peer{}
+	for _, e := range entries {
+		p := &messages.Peer{Any: e.Any, Decided: e.Decided}
+		for _, s := range e.Sources {
+			n, err := qube.ParseName(s.Name)
+			if err != nil {
+				return nil, s.Expected("a qube's name")
+			}
+			p.Sources = append(p.Sources, n)
+		}
+		rules, groups = append(rules, rule{e, p}), groups || e.Group
+	}
+	return func(c actors.Credentials) *messages.Peer {
+		gids := []uint32{c.GID}
+		if groups {
+			more, err := c.Groups()
+			if err != nil {
+				return nobody
+			}
+			gids = append(gids, more...)
+		}
+		for _, r := range rules {
+			if r.Is(c.UID, gids) {
+				return r.is
+			}
+		}
+		return nobody
+	}, nil
+}
+
+// ready tells the log, and, for a demo, the person who started it, what to try next.
+func (d *daemon) ready(stdout io.Writer) {
+	d.log.Daemon(telemetry.Ready, zap.String(telemetry.KeyService, "sallyportd"), zap.String(telemetry.KeyVersion, version()),
+		zap.Int(telemetry.KeySchema, telemetry.SchemaVersion), zap.String(telemetry.KeyPath, d.cfg.SocketDir),
+		zap.Uint64(telemetry.KeyRevision, uint64(d.book.View().Revision())))
+	d.log.Sync()
+	if !d.cfg.Demo {
+		return
+	}
+	socket := filepath.Join(d.cfg.SocketDir, "qubesd.sock")
+	fmt.Fprintf(stdout, `A demo system is served on %[1]s. Try, in another terminal:
+
+  go run ./cmd/sallyport call --socket %[1]s admin.vm.List
+  go run ./cmd/sallyport call --socket %[1]s admin.vm.feature.Get+service.cups work
+  echo -n 1 | go run ./cmd/sallyport call --socket %[1]s admin.vm.feature.Set+service.crond work
+  go run ./cmd/sallyport methods
+
+Stop it with Ctrl-C. What you change is forgotten then.
+`, socket)
+}

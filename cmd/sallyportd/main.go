@@ -1,0 +1,85 @@
+// Sallyportd serves the Qubes OS Admin API. This package only puts the parts together: it reads the configuration, builds
+// from the store upwards, runs until it is told to stop, and closes in reverse.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"sallyport/config"
+	"sallyport/internal/yamlfile"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // a flag, the configuration or the inventory is bad
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the life of a daemon, until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cfg, err := config.Load(args, os.Getenv, config.ThisHost())
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		fmt.Fprint(stdout, config.Usage())
+		return exitOK
+	case errors.Is(err, config.ErrVersion):
+		fmt.Fprintln(stdout, "sallyportd", version())
+		return exitOK
+	case err != nil:
+		return fail(stderr, err, exitUsage)
+	}
+	d, err := build(cfg, stderr)
+	if err != nil {
+		var bad *yamlfile.Error
+		if errors.As(err, &bad) || errors.Is(err, errUsage) {
+			return fail(stderr, err, exitUsage)
+		}
+		return fail(stderr, err, exitFailed)
+	}
+	d.ready(stdout)
+	select {
+	case <-ctx.Done():
+	case err = <-d.failed:
+	}
+	if err := errors.Join(err, d.close()); err != nil {
+		return fail(stderr, err, exitFailed)
+	}
+	return exitOK
+}
+
+// errUsage marks what an operator can mend on the command line.
+var errUsage = errors.New("")
+
+func fail(stderr io.Writer, err error, code int) int {
+	fmt.Fprintln(stderr, "sallyportd:", err)
+	return code
+}
+
+// version is the module's, or the revision it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = s.Value
+		}
+	}
+	return v
+}

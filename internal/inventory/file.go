@@ -1,0 +1,392 @@
+package inventory
+
+import (
+	"crypto/rand"
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sallyport/internal/yamlfile"
+	"sallyport/messages/qube"
+)
+
+// An inventory file is what a person writes to fill an empty store (design: 8). What it says is checked as a whole, and
+// every error names the file, the line, the key, and what was expected there.
+
+//go:embed demo.yaml
+var demo []byte
+
+// Demo is the built-in inventory: a small Qubes system.
+func Demo() (*Snapshot, error) { return fromFile(yamlfile.Read("demo.yaml", demo)) }
+
+// FromFile reads the inventory file at path.
+func FromFile(path string) (*Snapshot, error) { return fromFile(yamlfile.ReadFile(path)) }
+
+func fromFile(root *yamlfile.Node, err error) (*Snapshot, error) {
+	if err != nil {
+		return nil, err
+	}
+	f, err := readFile(root)
+	if err != nil {
+		return nil, err
+	}
+	return f.build()
+}
+
+// The shape of a file.
+type (
+	file struct {
+		version   int
+		globals   []yamlfile.Pair[string, string]
+		labels    []labelEntry
+		pools     []Pool
+		kernels   []string
+		simulated simulated
+		qubes     []qubeEntry
+		flags     map[flagged]bool // those that are set to true
+	}
+	flagged struct {
+		qube qube.Name
+		flag string
+	}
+	simulated struct {
+		memory     int
+		cpus       int
+		startOrder []yamlfile.At[qube.Name]
+		startDelay time.Duration
+		guestDelay time.Duration
+	}
+	labelEntry struct {
+		name  yamlfile.At[qube.LabelName]
+		color qube.Color
+	}
+	qubeEntry struct {
+		node       *yamlfile.Node
+		name       yamlfile.At[qube.Name]
+		class      qube.Class
+		uuid       yamlfile.At[qube.UUID]
+		qid        yamlfile.At[int]
+		label      yamlfile.At[qube.LabelName]
+		properties []yamlfile.Pair[string, string]
+		features   []yamlfile.Pair[qube.FeatureName, qube.FeatureValue]
+		tags       []qube.Tag
+		notes      qube.Notes
+		state      qube.PowerState
+	}
+)
+
+// The readers of nouns.
+var (
+	aName      = yamlfile.Parsed(yamlfile.String, "a qube's name", qube.ParseName)
+	aUUID      = yamlfile.Parsed(yamlfile.Text, "a UUID in lower case", qube.ParseUUID)
+	aLabel     = yamlfile.Parsed(yamlfile.String, "a label's name", qube.ParseLabelName)
+	aColor     = yamlfile.Parsed(yamlfile.Text, `a colour such as "0x008080"`, qube.ParseColor)
+	aTag       = yamlfile.Parsed(yamlfile.Text, "a tag", qube.ParseTag)
+	aFeature   = yamlfile.Parsed(yamlfile.String, "a feature's name", qube.ParseFeatureName)
+	aValue     = yamlfile.Parsed(yamlfile.String, "a feature's value, printable ASCII", qube.ParseFeatureValue)
+	someNotes  = yamlfile.Parsed(yamlfile.String, "text without control characters", qube.ParseNotes)
+	creatable  = []qube.Class{qube.AppVM, qube.TemplateVM, qube.StandaloneVM, qube.DispVM, qube.RemoteVM}
+	anyOptions = yamlfile.Pairs(yamlfile.String, yamlfile.Text)
+)
+
+func readFile(root *yamlfile.Node) (file, error) {
+	f := file{simulated: simulated{memory: 32404, cpus: 4}}
+	err := root.Fields(
+		yamlfile.Required("version", &f.version, yamlfile.Between(1, 1)),
+		yamlfile.Optional("global", &f.globals, yamlfile.Pairs(yamlfile.String, yamlfile.Text)),
+		yamlfile.Optional("labels", &f.labels, yamlfile.List(yamlfile.Struct(func(l *labelEntry) []yamlfile.Field {
+			return []yamlfile.Field{
+				yamlfile.Required("name", &l.name, yamlfile.Placed(aLabel)),
+				yamlfile.Required("color", &l.color, aColor),
+			}
+		}))),
+		yamlfile.Optional("pools", &f.pools, yamlfile.List(readPool)),
+		yamlfile.Optional("kernels", &f.kernels, yamlfile.List(yamlfile.Text)),
+		yamlfile.Group("simulated",
+			yamlfile.Optional("host_memory_mib", &f.simulated.memory, yamlfile.Between(1, 1<<30)),
+			yamlfile.Optional("host_cpus", &f.simulated.cpus, yamlfile.Between(1, 1<<16)),
+			yamlfile.Optional("start_order", &f.simulated.startOrder, yamlfile.List(yamlfile.Placed(aName))),
+			yamlfile.Optional("start_delay", &f.simulated.startDelay, yamlfile.Duration),
+			yamlfile.Optional("guest_shutdown_delay", &f.simulated.guestDelay, yamlfile.Duration),
+		),
+		yamlfile.Optional("qubes", &f.qubes, yamlfile.List(readQube)),
+	)
+	return f, err
+}
+
+func readPool(n *yamlfile.Node) (Pool, error) {
+	var p Pool
+	var options []yamlfile.Pair[string, string]
+	err := n.Fields(
+		yamlfile.Required("name", &p.Name, yamlfile.String),
+		yamlfile.Required("driver", &p.Driver, yamlfile.String),
+		yamlfile.Optional("options", &options, anyOptions),
+	)
+	for _, o := range options {
+		if p.Options == nil {
+			p.Options = map[string]string{}
+		}
+		p.Options[o.Key] = o.Value
+	}
+	return p, err
+}
+
+func readQube(n *yamlfile.Node) (qubeEntry, error) {
+	q := qubeEntry{node: n, state: qube.Halted}
+	q.label.Value = must(qube.ParseLabelName("red"))
+	if err := n.Fields(
+		yamlfile.Required("name", &q.name, yamlfile.Placed(aName)),
+		yamlfile.Optional("class", &q.class, yamlfile.OneOf(creatable...)),
+		yamlfile.Optional("uuid", &q.uuid, yamlfile.Placed(aUUID)),
+		yamlfile.Optional("qid", &q.qid, yamlfile.Placed(yamlfile.Between(1, 9999))),
+		yamlfile.Optional("label", &q.label, yamlfile.Placed(aLabel)),
+		yamlfile.Optional("properties", &q.properties, yamlfile.Pairs(yamlfile.String, yamlfile.Text)),
+		yamlfile.Optional("features", &q.features, yamlfile.Pairs(aFeature, aValue)),
+		yamlfile.Optional("tags", &q.tags, yamlfile.List(aTag)),
+		yamlfile.Optional("notes", &q.notes, someNotes),
+		yamlfile.Optional("state", &q.state, yamlfile.OneOf(qube.PowerStates...)),
+	); err != nil {
+		return q, err
+	}
+	if q.name.Value == qube.Dom0 {
+		if q.class != "" || q.uuid.Node != nil || q.qid.Node != nil || q.properties != nil || q.notes != (qube.Notes{}) || q.state != qube.Halted {
+			return q, n.Expected("only label, features and tags of dom0")
+		}
+	} else if q.class == "" {
+		return q, n.Expected("the key class")
+	}
+	return q, nil
+}
+
+// build makes the snapshot that the file describes.
+func (f file) build() (*Snapshot, error) {
+	b := newBuilder()
+	b.snapshot.host = Host{
+		MemoryMiB: uint64(f.simulated.memory), CPUs: uint64(f.simulated.cpus), Kernels: f.kernels, Pools: f.pools,
+		StartDelay: f.simulated.startDelay.String(), GuestDelay: f.simulated.guestDelay.String(),
+	}
+	for _, l := range f.labels {
+		if _, taken := b.snapshot.Label(l.name.Value); taken {
+			return nil, l.name.Node.Expected("a label that does not exist yet")
+		}
+		b.snapshot.labels = append(slices.Clip(b.snapshot.labels), qube.Label{Name: l.name.Value, Index: len(b.snapshot.labels) + 1, Color: l.color})
+	}
+	f.flags = map[flagged]bool{}
+	for _, q := range f.qubes {
+		for _, p := range q.properties {
+			if strings.EqualFold(p.Value, "true") {
+				f.flags[flagged{q.name.Value, p.Key}] = true
+			}
+		}
+	}
+	names, err := f.declare(b)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range f.globals {
+		k, ok := globals[g.Key]
+		if !ok {
+			return nil, g.Node.Expected("a property of the system that can be set")
+		}
+		v, err := f.value(g, k, names)
+		if err != nil {
+			return nil, err
+		}
+		b.snapshot.globals[must(qube.ParsePropertyName(g.Key))] = v
+	}
+	for _, q := range f.qubes {
+		if err := f.fill(b, q, names); err != nil {
+			return nil, err
+		}
+	}
+	for _, n := range f.simulated.startOrder {
+		if names[n.Value] == nil {
+			return nil, n.Node.Expected("a qube of this file")
+		}
+		b.snapshot.host.StartOrder = append(b.snapshot.host.StartOrder, n.Value.Shown())
+	}
+	s, err := b.build(0)
+	if err != nil {
+		return nil, err
+	}
+	return s, f.checkNetworks(s)
+}
+
+// declare gives every qube its name, identity, class, label and state.
+func (f file) declare(b *builder) (map[qube.Name]*record, error) {
+	names := map[qube.Name]*record{qube.Dom0: b.qubes[qube.Dom0UUID]}
+	declared, qids := map[qube.Name]bool{}, map[int]bool{}
+	for _, q := range f.qubes {
+		if q.qid.Node != nil && qids[q.qid.Value] {
+			return nil, q.qid.Node.Expected("a qid that no other qube has")
+		}
+		qids[q.qid.Value] = true
+	}
+	free := 1
+	for _, q := range f.qubes {
+		if declared[q.name.Value] {
+			return nil, q.name.Node.Expected("a name that no other qube has")
+		}
+		declared[q.name.Value] = true
+		if _, ok := b.snapshot.Label(q.label.Value); !ok {
+			return nil, q.label.Node.Expected("a label that is built in or of this file")
+		}
+		if q.name.Value == qube.Dom0 {
+			if q.label.Node != nil {
+				names[qube.Dom0].label = q.label.Value
+			}
+			continue
+		}
+		id := q.uuid.Value
+		if q.uuid.Node == nil {
+			id = NewUUID()
+		} else if b.qubes[id] != nil {
+			return nil, q.uuid.Node.Expected("a UUID that no other qube has")
+		}
+		qid := q.qid.Value
+		for ; q.qid.Node == nil && qid == 0; free++ {
+			if !qids[free] {
+				qid = free
+			}
+		}
+		r := b.qube(id)
+		r.name, r.class, r.label, r.qid, r.state = q.name.Value, q.class, q.label.Value, qid, q.state
+		names[r.name] = r
+	}
+	return names, nil
+}
+
+// value checks a property's value; a reference is to a qube that can be meant.
+func (f file) value(p yamlfile.Pair[string, string], k kind, names map[qube.Name]*record) (qube.PropertyValue, error) {
+	v, err := k.parse(p.Value)
+	if err != nil {
+		return v, p.Node.Expected("%s", k.wants())
+	}
+	if k == reference && p.Value != "" {
+		r := names[must(qube.ParseName(p.Value))]
+		if r == nil {
+			return v, p.Node.Expected("a qube of this file")
+		}
+		if need, ok := referents[p.Key]; ok && !need.is(f, r) {
+			return v, p.Node.Expected("%s", need.wants)
+		}
+	}
+	return v, nil
+}
+
+// referents are what a property's value may refer to (spec: properties.yaml).
+var referents = map[string]struct {
+	wants string
+	is    func(file, *record) bool
+}{
+	"default_template":  {"a TemplateVM", func(_ file, r *record) bool { return r.class == qube.TemplateVM }},
+	"netvm":             {"a qube that provides network", func(f file, r *record) bool { return f.has(r, "provides_network") }},
+	"default_netvm":     {"a qube that provides network", func(f file, r *record) bool { return f.has(r, "provides_network") }},
+	"default_dispvm":    {"a qube with template_for_dispvms", func(f file, r *record) bool { return f.has(r, "template_for_dispvms") }},
+	"management_dispvm": {"a qube with template_for_dispvms", func(f file, r *record) bool { return f.has(r, "template_for_dispvms") }},
+	"guivm":             {"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }},
+	"audiovm":           {"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }},
+	"relayvm":           {"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }},
+}
+
+// has reports whether the file sets a flag of r.
+func (f file) has(r *record, flag string) bool { return f.flags[flagged{r.name, flag}] }
+
+// fill gives a qube its properties, features, tags and notes.
+func (f file) fill(b *builder, q qubeEntry, names map[qube.Name]*record) error {
+	r := names[q.name.Value]
+	for _, p := range q.properties {
+		def, ok := properties[p.Key]
+		if !ok || !slices.Contains(def.classes, r.class) {
+			return p.Node.Expected("a property of a %s that can be set", r.class)
+		}
+		v, err := f.value(p, def.kind, names)
+		if err != nil {
+			return err
+		}
+		r.properties = withProperty(r.properties, must(qube.ParsePropertyName(p.Key)), v)
+	}
+	if err := f.giveTemplate(b, q, r, names); err != nil {
+		return err
+	}
+	for i, x := range q.features {
+		r.features = append(r.features, feature{x.Key, x.Value, i})
+	}
+	r.notes = q.notes
+	r.tags = slices.Clone(q.tags)
+	if r.class != qube.AdminVM && r.class != qube.RemoteVM { // spec: model.md 11, automatic tags
+		for prop, global := range map[qube.PropertyName]qube.PropertyName{propGuivm: globalGuivm, propAudiovm: globalAudiovm} {
+			if err := b.mirror(q.node, r, prop, global); err != nil {
+				return err
+			}
+		}
+	}
+	slices.SortFunc(r.tags, func(a, b qube.Tag) int { return strings.Compare(a.Shown(), b.Shown()) })
+	r.tags = slices.Compact(r.tags)
+	return nil
+}
+
+// giveTemplate gives a qube that needs a template the system's default, and checks what it has.
+func (f file) giveTemplate(b *builder, q qubeEntry, r *record, names map[qube.Name]*record) error {
+	if r.class != qube.AppVM && r.class != qube.DispVM {
+		return nil
+	}
+	global, wants := globalTemplate, "a TemplateVM as template"
+	if r.class == qube.DispVM {
+		global, wants = globalDispvm, "a qube with template_for_dispvms as template"
+	}
+	v, set := r.properties[propTemplate]
+	if !set {
+		v = b.snapshot.globals[global]
+	}
+	t, err := qube.ParseName(v.Shown())
+	of := names[t]
+	if err != nil || of == nil || r.class == qube.AppVM && of.class != qube.TemplateVM || r.class == qube.DispVM && !f.has(of, "template_for_dispvms") {
+		return q.node.Expected("%s, here or in global.%s", wants, global.Shown())
+	}
+	r.properties = withProperty(r.properties, propTemplate, v)
+	return nil
+}
+
+// mirror adds the tag that says which qube another serves as GUI or audio domain; by default dom0 does.
+func (b *builder) mirror(n *yamlfile.Node, r *record, prop, global qube.PropertyName) error {
+	v, set := r.properties[prop]
+	if !set {
+		if v, set = b.snapshot.globals[global]; !set {
+			v = must(qube.ParsePropertyValue(qube.Dom0.Shown()))
+		}
+	}
+	if v == (qube.PropertyValue{}) {
+		return nil
+	}
+	tag, err := qube.ParseTag(prop.Shown() + "-" + v.Shown())
+	if err != nil { // spec: model.md 2: a name with a dot makes no tag
+		return n.Expected("%s without a dot in its name", prop.Shown())
+	}
+	r.tags = append(r.tags, tag)
+	return nil
+}
+
+// checkNetworks refuses qubes that are their own net qubes, directly or not.
+func (f file) checkNetworks(s *Snapshot) error {
+	for _, q := range f.qubes {
+		first, _ := s.Qube(q.name.Value)
+		steps := 0
+		for at, ok := s.Netvm(first); ok; at, ok = s.Netvm(at) {
+			if steps++; at.ID() == first.ID() || steps > len(f.qubes) {
+				return q.node.Expected("a netvm that does not lead back to the qube")
+			}
+		}
+	}
+	return nil
+}
+
+// NewUUID draws a random UUID, version 4.
+func NewUUID() qube.UUID {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return must(qube.ParseUUID(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])))
+}
