@@ -26,7 +26,18 @@ type call struct {
 	err   error
 
 	// When each door was done with it; zero where it did not get to.
-	arrived, sanitizedAt, permittedAt, actedAt time.Time
+	arrived, sanitizedAt, permittedAt, actedAt stamp
+}
+
+// stamp is a time since the daemon began; zero is unknown.
+type stamp time.Duration
+
+// since is how long s is after earlier, if both are known.
+func (s stamp) since(earlier stamp) time.Duration {
+	if s == 0 || earlier == 0 {
+		return 0
+	}
+	return time.Duration(s - earlier)
 }
 
 // answer is what a request actor is told when its call will not come back: an exception.

@@ -5,7 +5,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,13 +12,12 @@ import (
 	"sallyport/messages"
 )
 
-// connection is one client's socket. Most requests are there when the connection is accepted, and most replies fit the
-// socket's buffer; then three system calls are all it takes, and no goroutine waits. Only for the others it is handed
-// to the runtime's poller. One goroutine at a time has it.
+// connection is one client's socket, which never blocks. Most requests are there when the connection is accepted, and
+// most replies fit the socket's buffer: then nobody waits. Only the request actor uses it.
 type connection struct {
-	fd      int      // non-blocking
-	polled  *os.File // owns fd, once the poller has it
-	partial []byte   // what has arrived of the request
+	fd      int    // -1: closed
+	partial []byte // what has arrived of the request
+	dropped int    // bytes of a request that is too large
 }
 
 // scratch has room for the largest request and a byte more.
@@ -28,36 +26,47 @@ var scratch = sync.Pool{New: func() any { return new([messages.MaxRequest + 1]by
 // errLater says that the client is not ready.
 var errLater = errors.New("not yet")
 
-// read takes what has arrived. It returns nil when the client has closed its side, so that partial is the whole request;
-// errLater when it has not; and an exception when the request is too large.
+// drainAtMost is how much of a request that is too large is thrown away before it is answered all the same.
+const drainAtMost = 1 << 20
+
+// read takes what has arrived. It returns nil when the client has closed its side, so that the request is whole; errLater
+// when it has not; and an exception when the request is too large, once that has been read on and thrown away, so that
+// the client gets to read why.
 func (c *connection) read() error {
 	room := scratch.Get().(*[messages.MaxRequest + 1]byte)
 	defer scratch.Put(room)
-	n := copy(room[:], c.partial)
-	had := n
-	for {
+	had := copy(room[:], c.partial)
+	n, end := had, false
+	for !end && n <= messages.MaxRequest {
 		m, err := unix.Read(c.fd, room[n:])
 		switch {
 		case err == unix.EINTR:
-			continue
 		case err == unix.EAGAIN:
-			if n > had {
-				c.partial = append([]byte(nil), room[:n]...)
-			}
+			c.keep(room[:n], had)
 			return errLater
-		case err != nil: // reset: there is nobody to answer, which the reply will find out
-			m = 0
-		}
-		if m == 0 {
-			if n > had {
-				c.partial = append([]byte(nil), room[:n]...)
+		case err != nil || m == 0: // after a reset there is nobody to answer, which the reply will find out
+			end = true
+		case c.dropped > 0:
+			if c.dropped += m; c.dropped > drainAtMost {
+				return messages.ErrTooLarge
 			}
-			return nil
+		default:
+			if n += m; n > messages.MaxRequest {
+				c.dropped, c.partial, n, had = n, nil, 0, 0
+			}
 		}
-		if n += m; n > messages.MaxRequest {
-			c.partial = nil
-			return messages.ErrTooLarge
-		}
+	}
+	if c.dropped > 0 {
+		return messages.ErrTooLarge
+	}
+	c.keep(room[:n], had)
+	return nil
+}
+
+// keep has what is new since had.
+func (c *connection) keep(b []byte, had int) {
+	if len(b) > had {
+		c.partial = append([]byte(nil), b...)
 	}
 }
 
@@ -68,60 +77,7 @@ func (c *connection) take() []byte {
 	return b
 }
 
-// readOn waits for the rest of the request, until the deadline.
-func (c *connection) readOn(timeout time.Duration) error {
-	_ = c.polled.SetReadDeadline(time.Now().Add(timeout))
-	raw, err := c.polled.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var outcome error
-	err = raw.Read(func(uintptr) bool {
-		outcome = c.read()
-		return outcome != errLater
-	})
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return messages.ErrSlow
-	}
-	return errors.Join(outcome, err)
-}
-
-// drainAtMost is how much of a request that is too large is thrown away before the connection is closed all the same.
-const drainAtMost = 1 << 20
-
-// drain throws away what the client still sends, so that it gets to read why its request was refused.
-func (c *connection) drain(timeout time.Duration) {
-	_ = c.polled.SetReadDeadline(time.Now().Add(timeout))
-	raw, err := c.polled.SyscallConn()
-	if err != nil {
-		return
-	}
-	room := scratch.Get().(*[messages.MaxRequest + 1]byte)
-	defer scratch.Put(room)
-	left := drainAtMost
-	_ = raw.Read(func(fd uintptr) bool {
-		for left > 0 {
-			n, err := unix.Read(int(fd), room[:])
-			if err == unix.EAGAIN {
-				return false
-			}
-			if n <= 0 && err != unix.EINTR {
-				return true
-			}
-			left -= max(n, 0)
-		}
-		return true
-	})
-}
-
-// poll gives the connection to the runtime's poller: readOn, drain, writeOn and interrupt need that.
-func (c *connection) poll() {
-	if c.polled == nil {
-		c.polled = os.NewFile(uintptr(c.fd), "")
-	}
-}
-
-// write sends what the client takes at once, and gives the rest.
+// write sends what the client takes now, and gives the rest.
 func (c *connection) write(frame []byte) (rest []byte, err error) {
 	for len(frame) > 0 {
 		n, err := unix.SendmsgN(c.fd, frame, nil, nil, unix.MSG_NOSIGNAL)
@@ -138,16 +94,6 @@ func (c *connection) write(frame []byte) (rest []byte, err error) {
 	return nil, nil
 }
 
-// writeOn waits for the client to take all of frame, until the deadline.
-func (c *connection) writeOn(frame []byte, timeout time.Duration) error {
-	_ = c.polled.SetWriteDeadline(time.Now().Add(timeout))
-	_, err := c.polled.Write(frame)
-	return err
-}
-
-// interrupt ends a readOn or writeOn that another goroutine is in.
-func (c *connection) interrupt() { _ = c.polled.SetDeadline(time.Now()) }
-
 // gone reports whether the client has closed both sides. A client that has only ended its request has not.
 func (c *connection) gone() bool {
 	fds := []unix.PollFd{{Fd: int32(c.fd)}}
@@ -157,12 +103,8 @@ func (c *connection) gone() bool {
 
 // close ends the connection. What the client has not read yet, it still can.
 func (c *connection) close() {
-	if c.polled != nil {
-		_ = c.polled.Close()
-	} else if c.fd >= 0 {
-		_ = unix.Close(c.fd)
-	}
-	c.fd, c.polled = -1, nil
+	_ = unix.Close(c.fd)
+	c.fd = -1
 }
 
 // Credentials are what the kernel says about who holds the other end of a connection.

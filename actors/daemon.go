@@ -111,6 +111,8 @@ type Daemon struct {
 	sheds    tally
 	timed    bool // log lines of calls are written
 	open     openCalls
+	watched  *watched
+	began    time.Time
 	family   *family
 
 	sanitizer, permission, action, ledger, qubes *actor.PID
@@ -132,16 +134,22 @@ func Start(settings Settings) (*Daemon, error) {
 	d.timed = d.log.Enabled(zap.InfoLevel)
 	d.health.log = d.log
 	d.family = &family{d: d, units: map[string]*unit{}}
-	d.system = newSystem(d)
-	if d.listeners, err = openSockets(settings.Sockets); err != nil {
-		d.workers.close()
+	d.began = settings.Clock.Now().Add(-1) // so that no stamp is zero
+	d.open.none = make(chan struct{}, 1)
+	if d.watched, err = newWatched(d); err != nil {
 		return nil, err
 	}
+	if d.listeners, err = openSockets(settings.Sockets); err != nil {
+		d.watched.close()
+		return nil, err
+	}
+	d.system = newSystem(d)
 	d.qubes = d.spawn("qubes", "qubes", d.workers, settings.StageQueue, newQubes(d))
 	d.ledger = d.spawn("ledger", "ledger", d.workers, settings.StageQueue, newLedger(d))
 	d.action = d.spawn("action", "action", d.inlined, settings.StageQueue, func() actor.Actor { return &action{d} })
 	d.permission = d.spawn("permission", "permission", d.inlined, settings.StageQueue, func() actor.Actor { return &permission{d} })
 	d.sanitizer = d.spawn("sanitizer", "sanitizer", d.inlined, settings.StageQueue, func() actor.Actor { return &sanitizer{d} })
+	d.spawn("poller", "poller", d.workers, settings.StageQueue, func() actor.Actor { return &poller{d, d.watched} })
 	for _, s := range d.listeners {
 		d.spawn("listener-"+s.name, "listener", d.workers, settings.StageQueue, func() actor.Actor { return &listener{d, s} })
 	}
@@ -154,15 +162,16 @@ func (d *Daemon) Close(ctx context.Context) error {
 	for _, s := range d.listeners {
 		s.close()
 	}
-	d.open.stop()
+	d.watched.halt()
 	err := d.open.wait(ctx)
 	stopped := make([]*actor.Future, 0, len(d.units))
-	for _, u := range append(d.units, d.family.all()...) {
+	for _, u := range append(d.family.all(), d.units...) {
 		stopped = append(stopped, d.system.Root.StopFuture(u.pid))
 	}
 	for _, f := range stopped {
 		err = errors.Join(err, f.Wait())
 	}
+	d.watched.close()
 	d.system.Shutdown()
 	d.workers.close()
 	return err
@@ -191,11 +200,11 @@ func (d *Daemon) spawn(name, kind string, dispatcher actor.Dispatcher, queue int
 }
 
 // now is the time, if anybody wants to know it: only log lines tell how long things took.
-func (d *Daemon) now() time.Time {
+func (d *Daemon) now() stamp {
 	if !d.timed {
-		return time.Time{}
+		return 0
 	}
-	return d.settings.Clock.Now()
+	return stamp(d.settings.Clock.Now().Sub(d.began))
 }
 
 // shed counts refused work, and tells the log, at most once a second for each reason.

@@ -1,8 +1,6 @@
 package actors
 
 import (
-	"time"
-
 	"github.com/asynkron/protoactor-go/actor"
 
 	"sallyport/messages"
@@ -23,7 +21,7 @@ type ledger struct {
 type page struct {
 	group   qube.Group // being filled; nil: none
 	waiting []*call    // whose changes it holds, answered when it is committed
-	since   time.Time  // its first change
+	since   stamp      // its first change
 
 	committing bool // another group is being written
 }
@@ -31,7 +29,7 @@ type page struct {
 // committed is what the goroutine that writes a group reports.
 type committed struct {
 	calls []*call
-	since time.Time
+	since stamp
 	err   error
 }
 
@@ -95,7 +93,7 @@ func (l *ledger) answer(ctx actor.Context, m *committed) {
 	} else {
 		l.d.stats.commits.Add(1)
 		l.d.stats.changes.Add(uint64(len(m.calls)))
-		l.d.log.Committed(len(m.calls), uint64(l.d.settings.Book.View().Revision()), now.Sub(m.since))
+		l.d.log.Committed(len(m.calls), uint64(l.d.settings.Book.View().Revision()), now.since(m.since))
 	}
 	for _, c := range m.calls {
 		c.actedAt = now

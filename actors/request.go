@@ -3,11 +3,10 @@ package actors
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"golang.org/x/sys/unix"
 
 	"sallyport/internal/telemetry"
 	"sallyport/messages"
@@ -16,30 +15,32 @@ import (
 )
 
 // request is the actor of one connection: it gets the request together, sends the call to the first door, writes the one
-// answer that comes back, closes, and ends. It holds its own mailbox and call, so that a connection is one allocation.
+// answer that comes back, closes, and ends. It never blocks, and holds its own mailbox and call, so that a connection is
+// one allocation and no goroutine.
 type request struct {
 	d       *Daemon
 	socket  *socket
 	mailbox mailbox
 	conn    connection
+	line    inLine // among those whose clients are waited for
 	call    call
 	uid     uint32
-	over    bool // answered; whatever else comes is too late
+	phase   phase
 
-	started, answered time.Time
-	frame             []byte
+	started, answered stamp
+	rest              []byte               // of the reply, that the client has not taken yet
+	replied           int                  // bytes of the reply
 	exception         *exception.Exception // that was sent; nil for an OK
 }
 
-// arrived is what the goroutine reports that waited for the rest of a request; written, for a client to take a reply.
-type (
-	arrived struct{ err error }
-	written struct{ err error }
-)
+// phase is how far a request is.
+type phase uint8
 
-// IgnoreDeadLetterLogging keeps the library from logging what is for a request that is over.
-func (*arrived) IgnoreDeadLetterLogging() {}
-func (*written) IgnoreDeadLetterLogging() {}
+const (
+	reading  phase = iota
+	working        // the call is on its way
+	replying       // the answer is there; whatever else comes is too late
+)
 
 // requests starts the request actors of one listener. One goroutine uses it.
 type requests struct {
@@ -89,25 +90,23 @@ func (r *request) Receive(ctx actor.Context) {
 	}()
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		r.call.request = ctx.Self()
 		r.begin(ctx)
-	case *arrived:
-		if r.d.open.leave(r) && errors.Is(m.err, messages.ErrSlow) {
-			m.err = errStopping
-		}
-		r.arrive(ctx, m.err)
+	case ready:
+		r.proceed(ctx)
+	case expired:
+		r.giveUp(ctx, messages.ErrSlow)
+	case halted:
+		r.giveUp(ctx, errStopping)
 	case *call:
 		r.finish(ctx, m.reply, m.err)
 	case *answer:
 		r.finish(ctx, messages.Reply{}, m.err)
-	case *written:
-		r.d.open.leave(r)
-		r.end(ctx, m.err)
 	}
 }
 
 // begin asks the kernel who calls, and takes what has arrived already, which is most often all.
 func (r *request) begin(ctx actor.Context) {
+	r.call.request = ctx.Self()
 	cred, err := r.conn.credentials()
 	if err != nil {
 		r.finish(ctx, messages.Reply{}, err)
@@ -115,67 +114,79 @@ func (r *request) begin(ctx actor.Context) {
 	}
 	r.uid = cred.UID
 	r.call.peer = r.d.settings.Peers(cred)
-	r.arrive(ctx, r.conn.read())
+	r.arrive(ctx)
 }
 
-// arrive sends a whole request to the first door, or waits for the rest of it elsewhere.
-func (r *request) arrive(ctx actor.Context, err error) {
-	c := &r.call
+// proceed goes on with what was waited for.
+func (r *request) proceed(ctx actor.Context) {
 	switch {
-	case errors.Is(err, errLater):
-		r.waitFor(ctx, func() any { return &arrived{r.conn.readOn(r.d.settings.ReadTimeout)} })
-	case errors.Is(err, messages.ErrTooLarge):
-		r.waitFor(ctx, func() any { r.conn.drain(r.d.settings.ReadTimeout); return &arrived{errDrained} })
-	case errors.Is(err, errDrained):
-		r.finish(ctx, messages.Reply{}, messages.ErrTooLarge)
-	case err != nil:
+	case r.phase == reading:
+		r.arrive(ctx)
+	case r.phase == replying && len(r.rest) > 0:
+		r.write(ctx)
+	}
+}
+
+// giveUp ends the waiting for the client.
+func (r *request) giveUp(ctx actor.Context, err error) {
+	switch {
+	case r.phase == reading:
 		r.finish(ctx, messages.Reply{}, err)
-	default:
-		c.arrived = r.d.now()
-		if c.raw, err = messages.ParseRequestWithin(r.conn.take(), r.d.settings.HeaderLimit); err != nil {
-			r.finish(ctx, messages.Reply{}, err)
+	case r.phase == replying && err != errStopping && len(r.rest) > 0:
+		r.end(ctx, err)
+	}
+}
+
+// arrive sends a whole request to the first door, or waits for the rest of it.
+func (r *request) arrive(ctx actor.Context) {
+	err := r.conn.read()
+	if err == errLater {
+		if err = r.d.watched.watch(r, unix.EPOLLIN|unix.EPOLLRDHUP); err == nil {
 			return
 		}
-		ctx.Send(r.d.sanitizer, c)
 	}
-}
-
-// errDrained says that a request that was too large has been read to its end.
-var errDrained = errors.New("drained")
-
-// waitFor has wait called on a goroutine of its own, which tells what it reports.
-func (r *request) waitFor(ctx actor.Context, wait func() any) {
-	r.conn.poll()
-	if !r.d.open.enter(r) {
-		r.finish(ctx, messages.Reply{}, errStopping)
+	r.d.watched.leave(r)
+	c := &r.call
+	if err == nil {
+		c.raw, err = messages.ParseRequestWithin(r.conn.take(), r.d.settings.HeaderLimit)
+	}
+	if err != nil {
+		r.finish(ctx, messages.Reply{}, err)
 		return
 	}
-	self := ctx.Self()
-	go func() { r.d.send(self, wait()) }()
+	r.phase, c.arrived = working, r.d.now()
+	ctx.Send(r.d.sanitizer, c)
 }
 
 // finish writes the answer, the first one that comes.
 func (r *request) finish(ctx actor.Context, reply messages.Reply, err error) {
-	if r.over {
+	if r.phase == replying {
 		return
 	}
-	r.over, r.answered = true, r.d.now()
-	if errors.Is(err, errGone) {
-		r.end(ctx, errGone)
-		return
-	}
-	if err != nil {
-		r.exception = r.d.translate(err, "request", &r.call)
-		r.frame = r.exception.AppendFrame(nil)
-	} else {
-		r.frame = reply.AppendFrame(make([]byte, 0, len(reply.Body)+2))
-	}
-	rest, err := r.conn.write(r.frame)
-	if len(rest) == 0 {
+	r.phase, r.answered = replying, r.d.now()
+	switch {
+	case errors.Is(err, errGone):
 		r.end(ctx, err)
 		return
+	case err != nil:
+		r.exception = r.d.translate(err, "request", &r.call)
+		r.rest = r.exception.AppendFrame(nil)
+	default:
+		r.rest = reply.AppendFrame(make([]byte, 0, len(reply.Body)+2))
 	}
-	r.waitFor(ctx, func() any { return &written{r.conn.writeOn(rest, r.d.settings.ReadTimeout)} })
+	r.replied = len(r.rest)
+	r.write(ctx)
+}
+
+// write gives the client what it takes of the reply, and ends when that is all.
+func (r *request) write(ctx actor.Context) {
+	var err error
+	if r.rest, err = r.conn.write(r.rest); len(r.rest) > 0 && err == nil {
+		if err = r.d.watched.watch(r, unix.EPOLLOUT); err == nil {
+			return
+		}
+	}
+	r.end(ctx, err)
 }
 
 // end closes the connection, tells the log, and ends the actor. err says that the client did not take the answer.
@@ -186,7 +197,9 @@ func (r *request) end(ctx actor.Context, err error) {
 }
 
 func (r *request) close() {
+	r.rest = nil
 	if r.conn.fd >= 0 {
+		r.d.watched.forget(r)
 		r.conn.close()
 		r.d.open.end()
 	}
@@ -198,8 +211,8 @@ func (r *request) crashed(c *crash, message any) *crash {
 		return c
 	}
 	id := r.d.tellCrash("request", "request", 1, c, message)
-	if !r.over {
-		r.over, r.exception = true, exception.Internal(id)
+	if r.phase != replying {
+		r.phase, r.exception = replying, exception.Internal(id)
 		_, _ = r.conn.write(r.exception.AppendFrame(nil))
 	}
 	r.close()
@@ -240,18 +253,18 @@ func (r *request) tell(err error) {
 	if !r.d.timed {
 		return
 	}
-	line.Socket, line.PeerUID, line.ReplyLen = r.socket.name, r.uid, len(r.frame)
+	line.Socket, line.PeerUID, line.ReplyLen = r.socket.name, r.uid, r.replied
 	r.nameAll(&line)
 	if r.exception != nil {
 		line.ErrorType, line.Incident = string(r.exception.Type()), r.exception.Incident()
 	}
 	now := r.d.now()
-	line.Read = since(r.started, c.arrived)
-	line.Sanitize = since(c.arrived, c.sanitizedAt)
-	line.Permission = since(c.sanitizedAt, c.permittedAt)
-	line.Action = since(c.permittedAt, c.actedAt)
-	line.Reply = since(r.answered, now)
-	line.Total = since(r.started, now)
+	line.Read = c.arrived.since(r.started)
+	line.Sanitize = c.sanitizedAt.since(c.arrived)
+	line.Permission = c.permittedAt.since(c.sanitizedAt)
+	line.Action = c.actedAt.since(c.permittedAt)
+	line.Reply = now.since(r.answered)
+	line.Total = now.since(r.started)
 	r.d.log.Call(&line)
 }
 
@@ -280,21 +293,11 @@ func (r *request) nameAll(line *telemetry.Call) {
 	}
 }
 
-// since is the time from a to b, if both are known.
-func since(a, b time.Time) time.Duration {
-	if a.IsZero() || b.IsZero() {
-		return 0
-	}
-	return b.Sub(a)
-}
-
-// openCalls is the connections that are open, and which of them somebody waits for. Safe for concurrent use.
+// openCalls counts the connections that are open. Safe for concurrent use.
 type openCalls struct {
 	count    atomic.Int64
-	mu       sync.Mutex
-	slow     map[*request]struct{}
-	stopping bool
-	none     chan struct{} // closed when none is left, once stopping
+	stopping atomic.Bool
+	none     chan struct{} // told when none is left, once stopping
 }
 
 // begin counts a connection in, unless there are limit already.
@@ -307,72 +310,27 @@ func (o *openCalls) begin(limit int) bool {
 }
 
 func (o *openCalls) end() {
-	if o.count.Add(-1) > 0 {
-		return
+	if o.count.Add(-1) == 0 && o.stopping.Load() {
+		o.signal()
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.signal()
 }
 
-// signal is called with mu held.
 func (o *openCalls) signal() {
-	if !o.stopping || o.count.Load() > 0 {
-		return
-	}
 	select {
-	case <-o.none:
+	case o.none <- struct{}{}:
 	default:
-		close(o.none)
 	}
 }
 
-// enter notes that somebody is going to wait for r's client; leave, that he is back. Nobody may begin to wait for a
-// request once the daemon is stopping.
-func (o *openCalls) enter(r *request) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.stopping && !r.over {
-		return false
-	}
-	if o.slow == nil {
-		o.slow = map[*request]struct{}{}
-	}
-	o.slow[r] = struct{}{}
-	return true
-}
-
-func (o *openCalls) leave(r *request) (stopping bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.slow, r)
-	return o.stopping
-}
-
-// stop interrupts the waiting for requests that have not arrived.
-func (o *openCalls) stop() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.stopping, o.none = true, make(chan struct{})
-	for r := range o.slow {
-		if !r.over {
-			r.conn.interrupt()
-		}
-	}
-	o.signal()
-}
-
-// wait returns when no connection is open, or ctx ends; then it interrupts what is left.
+// wait returns when no connection is open, or ctx ends. No connection may be begun any more.
 func (o *openCalls) wait(ctx context.Context) error {
+	if o.stopping.Store(true); o.count.Load() == 0 {
+		return nil
+	}
 	select {
 	case <-o.none:
 		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for r := range o.slow {
-		r.conn.interrupt()
-	}
-	return ctx.Err()
 }

@@ -138,7 +138,7 @@ func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, 
 	claimed := known && p.May(source.Name()) && (c.entry.Socket != Internal || source.Class() == qube.AdminVM)
 	dest, there := c.head.dest.In(v)
 	policy := g.judge.Generation()
-	verdict := g.verdict(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: shown(c.grant.arg)}, p)
+	verdict := decided(source, p) || g.judge.Allows(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: shown(c.grant.arg)})
 	view := g.masked(v, source, dest)
 	has := c.method.Requires == nil || c.method.Requires(view, dest, c.grant.arg)
 
@@ -152,11 +152,14 @@ func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, 
 	case !there:
 		return Authorized{}, &Refusal{exception.Denied, source.Name()}
 	}
-	filters, err := g.handle(Facts{Method: c.entry.Name, View: view, Source: source, Dest: dest, Arg: c.grant.arg, Payload: c.grant.payload})
-	if err != nil {
-		return Authorized{}, &Refusal{err, source.Name()}
+	c.grant.source, c.grant.dest, c.grant.filters = source, dest, nil
+	if g.handled(c.entry.Name) {
+		filters, err := g.handle(Facts{Method: c.entry.Name, View: view, Source: source, Dest: dest, Arg: c.grant.arg, Payload: c.grant.payload})
+		if err != nil {
+			return Authorized{}, &Refusal{err, source.Name()}
+		}
+		c.grant.filters = filters
 	}
-	c.grant.source, c.grant.dest, c.grant.filters = source, dest, filters
 	c.gate, c.peer, c.view, c.revision, c.policy = g, p, view, v.Revision(), policy
 	return Authorized{c}, nil
 }

@@ -12,6 +12,9 @@ type Subject struct {
 	Arg          string // as shown; empty for none
 }
 
+// handled reports whether a handler names the method.
+func (g *Gate) handled(method string) bool { return len(g.handlers[method]) > 0 }
+
 // Judge is the policy. Its methods are called by many goroutines at once, and return at once.
 type Judge interface {
 	// Generation changes whenever a verdict may have changed for another reason than the inventory.
@@ -79,9 +82,10 @@ func (r *Refusal) Error() string { return r.Exception.Error() }
 // Unwrap gives the exception.
 func (r *Refusal) Unwrap() error { return r.Exception }
 
-// verdict is the policy's. dom0 has no policy step (spec: extensions.md 1), nor does a peer that has evaluated it itself.
-func (g *Gate) verdict(s Subject, p *messages.Peer) bool {
-	return s.Source.Class() == qube.AdminVM || p.Decided || g.judge.Allows(s)
+// decided reports whether no policy is asked: dom0 has no policy step (spec: extensions.md 1), nor has a peer that has
+// evaluated it itself.
+func decided(source qube.Qube, p *messages.Peer) bool {
+	return source.Class() == qube.AdminVM || p.Decided
 }
 
 func (g *Gate) masked(v qube.View, source, dest qube.Qube) qube.View {

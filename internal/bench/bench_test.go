@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	_ "net/http/pprof"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sallyport/internal/bench/terms"
+)
+
+// The test binary is also the server that the driver is tested with: TESTBINARY standin SOCKET HTTP lie|honest.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 5 && os.Args[1] == "standin" {
+		standIn(os.Args[2], os.Args[3], os.Args[4] == "lie")
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// standIn serves feature.Get and feature.Set from memory; a liar is wrong every hundredth time.
+func standIn(socket, addr string, lie bool) {
+	http.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "go_memstats_mallocs_total 1\n")
+	})
+	go func() { _ = http.ListenAndServe(addr, nil) }()
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		panic(err)
+	}
+	var written sync.Map
+	var calls atomic.Uint64
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			defer conn.Close()
+			request, _ := io.ReadAll(conn)
+			header, payload, _ := bytes.Cut(request, []byte{0})
+			f := strings.Fields(string(header))
+			if len(f) != 4 || lie && calls.Add(1)%100 == 0 {
+				return
+			}
+			method, feature, _ := strings.Cut(f[0], "+")
+			key := feature + "/" + f[3]
+			reply := "0\x00"
+			if method == "admin.vm.feature.Set" {
+				written.Store(key, string(payload))
+			} else if v, ok := written.Load(key); ok {
+				reply += v.(string)
+			} else {
+				reply += "value-of-" + strings.TrimPrefix(f[3], "qube-")
+			}
+			_, _ = io.WriteString(conn, reply)
+		}()
+	}
+}
+
+func standInKind(t *testing.T, name, honesty string) kind {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	return kind{name, self + " standin {dir}/qubesd.sock {http} " + honesty}
+}
+
+func tiny(t *testing.T, servers ...kind) *bench {
+	t.Helper()
+	b := &bench{root: t.TempDir(), note: t.Logf, plan: plan{
+		Starts: 1, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 2, Warmup: 10 * time.Millisecond, Duration: 100 * time.Millisecond,
+		IdleConnections: 100, Qubes: 10, Parts: parts, Servers: servers,
+	}}
+	require.NoError(t, build(t.Context(), b.root, b.Servers))
+	return b
+}
+
+// The whole run, with stand-ins for sallyport: every row of the report is there, and nothing was wrong.
+func TestARun(t *testing.T) {
+	b := tiny(t, builtin[0], standInKind(t, "warn", "honest"), standInKind(t, "info", "honest"))
+	b.pprof = "" // profiles take seconds
+	require.NoError(t, b.run(t.Context()))
+	assert.Empty(t, b.wrong)
+	rows := b.rows()
+	assert.Len(t, rows, 13)
+	for _, r := range rows {
+		_, warn := r.Values["warn"]
+		assert.True(t, warn, r.Measure)
+		if strings.Contains(r.Measure, "feature.Set") {
+			assert.Len(t, r.Values, 1, r.Measure)
+			continue
+		}
+		assert.Len(t, r.Values, 3, r.Measure)
+	}
+	for _, p := range b.points {
+		assert.Positive(t, p.Load.Total, "%s %s", p.Part, p.Server)
+		assert.Positive(t, p.CPU, "%s %s", p.Part, p.Server)
+	}
+	assert.Len(t, b.points, 2*(3*3+2), "two repetitions of three levels of three servers, and of two sizes")
+	assert.Len(t, b.fsyncs, 400)
+	assert.False(t, math.IsNaN(b.setRatio().Median))
+
+	file := filepath.Join(t.TempDir(), "out.json")
+	require.NoError(t, writeJSON(file, describeMachine(b.root), b, rows))
+	out, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.True(t, json.Valid(out))
+	left, err := filepath.Glob(filepath.Join(b.root, "*-*", "qubesd.sock"))
+	require.NoError(t, err)
+	assert.Empty(t, left, "every server's folder is removed")
+}
+
+func TestALiarFailsTheRun(t *testing.T) {
+	b := tiny(t, builtin[0], standInKind(t, "warn", "lie"))
+	b.Parts = []string{"get-64"}
+	require.NoError(t, b.run(t.Context()), "it goes on to the end")
+	require.NotEmpty(t, b.wrong)
+	assert.Contains(t, b.wrong[0], "get-64, warn:")
+}
+
+func TestAServerThatCannotStart(t *testing.T) {
+	root := t.TempDir()
+	_, err := start(t.Context(), root, kind{"bad", "go no-such-command"}, 1)
+	assert.ErrorContains(t, err, "bad: it ended before it answered")
+	_, err = start(t.Context(), root, kind{"absent", "{bin}/absent"}, 1)
+	assert.ErrorContains(t, err, "absent: ")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = start(ctx, root, standInKind(t, "late", "honest"), 1)
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestMedian(t *testing.T) {
+	assert.True(t, math.IsNaN(median(nil)))
+	assert.Equal(t, 3.0, median([]float64{3}))
+	assert.Equal(t, 2.5, median([]float64{4, 1}))
+	xs := []float64{5, 1, 3}
+	assert.Equal(t, 3.0, median(xs))
+	assert.Equal(t, []float64{5, 1, 3}, xs, "its argument stays as it is")
+	assert.Equal(t, 1.0, quantile(xs, 0))
+	assert.Equal(t, 2.0, quantile(xs, 0.25))
+	assert.Equal(t, 5.0, quantile(xs, 1))
+}
+
+// The median of the ratios is not the ratio of the medians: repetition 2 was slow for both.
+func TestRatiosArePaired(t *testing.T) {
+	got := ratios([]float64{80, 9, 75}, []float64{100, 10, 100})
+	assert.InDelta(t, 0.8, got.Median, 1e-9)
+	assert.InDelta(t, 0.775, got.Low, 1e-9)
+	assert.InDelta(t, 0.85, got.High, 1e-9)
+	assert.True(t, math.IsNaN(ratios(nil, []float64{1}).Median))
+	assert.True(t, math.IsNaN(ratios([]float64{1}, []float64{0}).Median), "nothing to compare with")
+	assert.Equal(t, 2.0, ratios([]float64{4, 9}, []float64{2}).Median, "only pairs count")
+}
+
+func TestRotate(t *testing.T) {
+	assert.Equal(t, []int{1, 2, 3}, rotate([]int{1, 2, 3}, 0))
+	assert.Equal(t, []int{3, 1, 2}, rotate([]int{1, 2, 3}, 5))
+}
+
+func TestGoals(t *testing.T) {
+	for _, c := range []struct {
+		goal  goal
+		value float64
+		ratio float64
+		met   bool
+	}{
+		{atLeast(0.75), 1, 0.75, true},
+		{atLeast(0.75), 1, 0.74, false},
+		{atMost(1.25), 9, 1.25, true},
+		{atMost(1.25), 1, 1.26, false},
+		{goal{Bound: 5000, OfValue: true}, 5000, 9, true},
+		{goal{Bound: 5000, OfValue: true}, 5001, 0, false},
+		{goal{AtLeast: true, Bound: 15000, OfValue: true}, 15001, math.NaN(), true},
+		{atLeast(0.75), 1, math.NaN(), false},
+	} {
+		assert.Equal(t, c.met, c.goal.met(c.value, ratio{Median: c.ratio}), "%+v", c)
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	b := &bench{plan: plan{Servers: builtin}}
+	for rep, plain := range []float64{100000, 50000, 80000} {
+		for server, factor := range map[string]float64{"plain": 1, "warn": 0.8, "info": 0.66} {
+			load := terms.Load{PerSecond: plain * factor, P99: int64(1500 / factor), CPU: 8000}
+			b.points = append(b.points, point{Part: "get-64", Server: server, Repetition: rep, Load: load, CPU: 10000 / factor, Mallocs: 12})
+		}
+		b.points = append(b.points, point{Part: "set-10", Server: "warn", Repetition: rep, Load: terms.Load{PerSecond: 16000}})
+	}
+	b.idles = []idlePoint{{Server: "plain", RSS: 6000, Go: 5500}, {Server: "warn", RSS: 4960, Go: 4400}}
+	want := `| measure | plain | warn | info | ratio to plain | middle half | goal | met |
+|---|---:|---:|---:|---|---|---|---|
+| throughput, 64 workers, calls/s | 80,000 | 64,000 | 52,800 | 0.80 / 0.66 | 0.80–0.80 / 0.66–0.66 | ≥ 0.75 / 0.68 | yes / **no** |
+| p99, 64 workers, µs | 1.5 | 1.9 | 2.3 | 1.25 / 1.51 | 1.25–1.25 / 1.51–1.51 | – | – |
+| server CPU per call, 64 workers, µs | 10.0 | 12.5 | 15.2 | 1.25 / 1.52 | 1.25–1.25 / 1.52–1.52 | ≤ 1.70 / 2.00 | yes / yes |
+| load generator CPU per call, 64 workers, µs | 8.0 | 8.0 | 8.0 | 1.00 / 1.00 | 1.00–1.00 / 1.00–1.00 | – | – |
+| allocations per call, 64 workers | 12.0 | 12.0 | 12.0 | 1.00 / 1.00 | 1.00–1.00 / 1.00–1.00 | – | – |
+| idle memory per connection (resident), kB | 6.00 | 4.96 | – | 0.83 / – | 0.83–0.83 / – | ≤ 5.00 / 5.00 | yes / – |
+| idle memory per connection (Go heap and stacks), kB | 5.50 | 4.40 | – | 0.80 / – | 0.80–0.80 / – | – | – |
+| durable feature.Set, 64 workers, 10 qubes, calls/s | – | 16,000 | – | – | – | ≥ 15,000 / – | yes / – |
+
+- a note
+`
+	assert.Equal(t, want, markdown(b.Servers, b.rows(), []string{"a note"}))
+}
+
+func TestNotes(t *testing.T) {
+	b := &bench{plan: plan{Servers: builtin, Parts: parts, Starts: 5, Rounds: 1, Duration: time.Second, Qubes: 100}}
+	for rep := range 3 {
+		b.points = append(b.points,
+			point{Part: "set-10", Server: "warn", Repetition: rep, Load: terms.Load{PerSecond: 20000}, Others: 0.02},
+			point{Part: "set-10000", Server: "warn", Repetition: rep, Load: terms.Load{PerSecond: 15000 + 1000*float64(rep)}, Others: 0.5})
+	}
+	b.fsyncs = []float64{200_000, 210_000, 190_000}
+	b.asked, b.logged = map[string]uint64{"plain": 2000, "warn": 2000, "info": 2000}, map[string]uint64{"warn": 1999, "info": 2000}
+	notes := strings.Join(b.notes(machine{CPU: "Z80", Cores: 2, Kernel: "Linux 6", Go: "go1.26", Date: "2026-01-01", FsyncAt: "ext4"}), "\n")
+	assert.Contains(t, notes, "Measured on Z80, 2 cores, Linux 6, go1.26, 2026-01-01.")
+	assert.Contains(t, notes, "takes 0.20 ms here (ext4, median of 3)")
+	assert.Contains(t, notes, "Writes at 10,000 qubes over writes at 10: 0.80 (0.78–0.82); goal: within 20 %, met.")
+	assert.Contains(t, notes, "Log of warn: 1,999 lines of 2,000 calls, **calls without a line**.")
+	assert.Contains(t, notes, "Log of info: 2,000 lines of 2,000 calls, every call has its line.")
+	assert.NotContains(t, notes, "Log of plain")
+	assert.Contains(t, notes, "used 26 % of the machine meanwhile (median; at most 50 %)")
+}
+
+func TestParse(t *testing.T) {
+	o, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, o.plan.Starts*o.plan.Rounds, 5)
+	assert.Equal(t, parts, o.plan.Parts)
+	assert.Equal(t, builtin, o.plan.Servers)
+
+	o, err = parse([]string{"--quick", "--only", "get-64,idle", "--server", "old={bin}/plain --socket {dir}/qubesd.sock", "--servers", "plain,old"}, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, quick.Starts, o.plan.Starts)
+	assert.Equal(t, []string{"get-64", "idle"}, o.plan.Parts)
+	assert.Equal(t, []kind{builtin[0], {"old", "{bin}/plain --socket {dir}/qubesd.sock"}}, o.plan.Servers)
+
+	o, err = parse([]string{"--server", "warn=x"}, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, "x", o.plan.Servers[1].Command)
+	assert.NotEqual(t, "x", builtin[1].Command)
+
+	for _, bad := range [][]string{
+		{"--only", "get-65"}, {"--servers", "nobody"}, {"--server", "x"}, {"--server", "a/b=c"}, {"--server", "x= "}, {"--qubes", "0"}, {"more"},
+	} {
+		_, err := parse(bad, io.Discard)
+		assert.Error(t, err, bad)
+	}
+}
+
+func TestParseMetrics(t *testing.T) {
+	m, err := parseMetrics(strings.NewReader("# HELP a b\n# TYPE a counter\ngo_memstats_mallocs_total 1.5e+06\nother{le=\"1\"} 3\n\n"))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]float64{"go_memstats_mallocs_total": 1.5e6}, m)
+	_, err = parseMetrics(strings.NewReader("a b\n"))
+	assert.ErrorContains(t, err, "metric a")
+}
+
+func TestParseTicks(t *testing.T) {
+	got, err := parseTicks("cpu  10 1 20 500 30 2 3 4 0 0\ncpu0 1\n")
+	require.NoError(t, err)
+	assert.Equal(t, ticks{busy: 40, all: 570}, got)
+	for _, bad := range []string{"", "cpu 1 2", "cpu a 1 2 3 4 5 6 7"} {
+		_, err := parseTicks(bad)
+		assert.Error(t, err, bad)
+	}
+}
+
+func TestInventory(t *testing.T) {
+	root := t.TempDir()
+	path, err := writeInventory(root, 2)
+	require.NoError(t, err)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, `version: 1
+qubes:
+  - name: qube-00000
+    class: StandaloneVM
+    label: red
+    features: {bench: "value-of-00000"}
+  - name: qube-00001
+    class: StandaloneVM
+    label: red
+    features: {bench: "value-of-00001"}
+`, string(text))
+	again, err := writeInventory(root, 2)
+	require.NoError(t, err)
+	assert.Equal(t, path, again)
+}
+
+func TestCountLines(t *testing.T) {
+	assert.Equal(t, uint64(2), countLines(strings.NewReader("a request.done b\nother\nrequest.done request.done\n"), "request.done"))
+}
+
+func TestThousands(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 999: "999", 1000: "1,000", 1234567.6: "1,234,568"} {
+		assert.Equal(t, want, thousands(v))
+	}
+}

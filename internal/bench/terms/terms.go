@@ -1,0 +1,39 @@
+// Package terms is what the processes of the benchmark agree on: which qubes there are, what their one feature holds,
+// and the line in which a load generator reports. The servers under test never see it, but for the plain one, which
+// makes its map from it.
+package terms
+
+import "fmt"
+
+// Feature is the feature that every qube of the benchmark has.
+const Feature = "bench"
+
+// Qube is the name of qube i.
+func Qube(i int) string { return fmt.Sprintf("qube-%05d", i) }
+
+// Value is what the Feature of qube i holds.
+func Value(i int) string { return fmt.Sprintf("value-of-%05d", i) }
+
+// Load is a load generator's report, one JSON object on one line. Times are nanoseconds.
+type Load struct {
+	Mode    string `json:"mode"`
+	Workers int    `json:"workers"`
+	Threads int    `json:"threads,omitempty"`
+
+	Calls     uint64  `json:"calls"`      // answered rightly, within the measured time
+	Total     uint64  `json:"total"`      // all calls, with warm-up, drain and read-back
+	Seconds   float64 `json:"seconds"`    // the measured time
+	PerSecond float64 `json:"per_second"` // Calls / Seconds
+
+	P50  int64 `json:"p50"` // from before socket() to after close()
+	P99  int64 `json:"p99"`
+	P999 int64 `json:"p999"`
+	Max  int64 `json:"max"`
+
+	Open    int    `json:"open,omitempty"`    // idle: connections held
+	Retries uint64 `json:"retries,omitempty"` // connects that found the backlog full, and tried again
+	CPU     int64  `json:"cpu"`               // of the load generator, per call
+
+	Wrong      uint64 `json:"wrong"`                 // answers that were wrong or missing
+	FirstWrong string `json:"first_wrong,omitempty"` // what was wrong with the first
+}
