@@ -25,8 +25,11 @@ import (
 const beDaemon = "SALLYPORTD_TEST_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(beDaemon) != "" {
+	switch {
+	case os.Getenv(beDaemon) != "":
 		main()
+	case os.Getenv(beClient) != "":
+		client(os.Args[1:])
 	}
 	os.Exit(m.Run())
 }
@@ -148,12 +151,17 @@ func (p *process) call(method, dest, payload string) (messages.Answer, error) {
 var errNoAnswer = errors.New("no answer")
 
 func callOn(socket, method, dest, payload string) (messages.Answer, error) {
+	return send(socket, messages.FormatRequest(method, "dom0", dest, []byte(payload)))
+}
+
+// send sends a request, and reads the answer.
+func send(socket string, request []byte) (messages.Answer, error) {
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return messages.Answer{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := conn.Write(messages.FormatRequest(method, "dom0", dest, []byte(payload))); err != nil {
+	if _, err := conn.Write(request); err != nil {
 		return messages.Answer{}, err
 	}
 	if err := conn.(*net.UnixConn).CloseWrite(); err != nil {

@@ -16,8 +16,11 @@ func (OnlyDom0) Generation() uint64 { return 0 }
 // Allows nothing.
 func (OnlyDom0) Allows(stages.Subject) bool { return false }
 
-// Mask shows nothing but dom0: who may do nothing sees nobody.
-func (OnlyDom0) Mask(qube.View, qube.Qube, qube.Qube) qube.View { return qube.Only() }
+// Mask shows the destination and what it refers to. That matters to peers that have decided for themselves; whoever is
+// denied sees nothing anyway.
+func (OnlyDom0) Mask(v qube.View, _, dest qube.Qube) qube.View {
+	return Masked(v, neighbourhood(v, dest))
+}
 
 // Everyone allows every source everything. It is for tests, and for daemons behind a peer that decides.
 type Everyone struct{}
