@@ -42,7 +42,7 @@ type carriedOut interface {
 	who() (source, dest qube.Name)
 	read() (messages.Reply, error)
 	change(qube.Tx) (messages.Reply, error)
-	work() (Order, error)
+	work() (messages.Order, error)
 }
 
 // Entry is the method that is called; nil for a zero Sanitized.
@@ -97,9 +97,9 @@ func (a Authorized) Change(tx qube.Tx) (messages.Reply, error) {
 }
 
 // Work is the order of a Works call.
-func (a Authorized) Work() (Order, error) {
+func (a Authorized) Work() (messages.Order, error) {
 	if a.door == nil {
-		return Order{}, errSkipped
+		return messages.Order{}, errSkipped
 	}
 	return a.door.work()
 }
@@ -184,9 +184,9 @@ func (c *call[A, P]) change(tx qube.Tx) (messages.Reply, error) {
 	return c.method.Change(c.gate.maskedTx(tx, c.grant.source, c.grant.dest), c.grant)
 }
 
-func (c *call[A, P]) work() (Order, error) {
+func (c *call[A, P]) work() (messages.Order, error) {
 	if c.method.Work == nil {
-		return Order{}, errSkipped
+		return messages.Order{}, errSkipped
 	}
 	o := c.method.Work(c.grant)
 	o.Revision = c.revision

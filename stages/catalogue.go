@@ -20,23 +20,29 @@ type Catalogue struct {
 // table finds a socket's methods by what the wire calls them: whole is for names that hold their argument.
 type table struct{ plain, whole map[string]*Entry }
 
-// NewCatalogue makes a catalogue. It panics on two entries of one name, at start-up.
+// NewCatalogue makes a catalogue. It panics on two entries that one call could mean, at start-up.
 func NewCatalogue(entries ...Entry) *Catalogue {
 	c := &Catalogue{entries: slices.Clone(entries)}
 	for i := range c.bySock {
 		c.bySock[i] = table{map[string]*Entry{}, map[string]*Entry{}}
 	}
-	seen := map[string]bool{}
+	seen, withArgument := map[string]bool{}, map[string]bool{}
 	for i := range c.entries {
 		e := &c.entries[i]
 		if seen[e.Name] {
 			panic("stages: declared twice: " + e.Name)
 		}
 		seen[e.Name] = true
-		if strings.Contains(e.Name, "+") {
+		if method, _, whole := strings.Cut(e.Name, "+"); whole {
+			withArgument[method] = true
 			c.bySock[e.Socket].whole[e.Name] = e
 		} else {
 			c.bySock[e.Socket].plain[e.Name] = e
+		}
+	}
+	for method := range withArgument {
+		if seen[method] {
+			panic("stages: declared both with and without an argument in its name: " + method)
 		}
 	}
 	return c
@@ -69,9 +75,6 @@ func (c *Catalogue) Sanitize(socket Socket, r messages.Request) (Sanitized, erro
 	if !r.DestType.Is("name") { // spec: wire.md 2, rule 4
 		return Sanitized{}, messages.ErrUnframed
 	}
-	if !r.Source.IsASCII() || !r.Dest.IsASCII() || !r.Call.IsASCII() {
-		return Sanitized{}, errNotASCII
-	}
 	source, err := readRef(r.Source)
 	if err != nil {
 		return Sanitized{}, err
@@ -79,6 +82,9 @@ func (c *Catalogue) Sanitize(socket Socket, r messages.Request) (Sanitized, erro
 	dest, err := readRef(r.Dest)
 	if err != nil {
 		return Sanitized{}, err
+	}
+	if !r.Call.IsASCII() {
+		return Sanitized{}, errNotASCII
 	}
 	e, arg, err := c.find(socket, r.Call)
 	if err != nil {
@@ -128,6 +134,9 @@ func (c *Catalogue) find(socket Socket, call untrusted.Bytes) (*Entry, untrusted
 
 // readRef reads a source or destination (spec: wire.md 2).
 func readRef(u untrusted.Bytes) (qube.Ref, error) {
+	if !u.IsASCII() {
+		return qube.Ref{}, errNotASCII
+	}
 	if raw, ok := u.StartsWith("uuid:"); ok {
 		s, err := raw.Word(untrusted.UUIDChars, 36, 36)
 		if err != nil {

@@ -1,7 +1,10 @@
 package stages
 
 import (
+	"errors"
+
 	"sallyport/messages"
+	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 )
 
@@ -64,7 +67,7 @@ func NewGate(judge Judge, handlers ...Handler) *Gate {
 
 // Judge decides about s, which p sent, on v. Its errors are exceptions; a *Refusal names the source.
 func (g *Gate) Judge(s Sanitized, p *messages.Peer, v qube.View) (Authorized, error) {
-	if s.door == nil || g == nil {
+	if s.door == nil || g == nil || g.judge == nil {
 		return Authorized{}, errSkipped
 	}
 	return s.door.judge(g, p, v)
@@ -111,7 +114,10 @@ func (g *Gate) handle(f Facts) ([]Filter, error) {
 	var filters []Filter
 	for _, check := range g.handlers[f.Method] {
 		keep, err := check(f)
-		if err != nil {
+		switch {
+		case errors.Is(err, exception.Denied):
+			return nil, exception.Denied // whatever it says: no two refusals differ
+		case err != nil:
 			return nil, err
 		}
 		if keep != nil {

@@ -96,7 +96,7 @@ type Method[A, P any] struct {
 	// Change runs in the ledger, in memory only, and never blocks. If it fails or panics, nothing has happened.
 	Change func(qube.Tx, Grant[A, P]) (messages.Reply, error)
 	// Work is what the destination's actor shall do, which may take long and reach outside the daemon.
-	Work func(Grant[A, P]) Order
+	Work func(Grant[A, P]) messages.Order
 }
 
 // Entry is a declared method, closed over its types: what a catalogue holds.
@@ -188,9 +188,6 @@ func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 	}
 	return true
 }
-
-// Order is a short name for what a Work yields.
-type Order = messages.Order
 
 // errSkipped is what a zero state opens onto.
 var errSkipped = exception.New(exception.QubesException, "a stage was skipped")

@@ -1,6 +1,9 @@
 package qube
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Ref is how a caller names a qube: by name or by UUID. The zero Ref finds nothing.
 type Ref struct {
@@ -57,7 +60,6 @@ func (p Plain) Name() Name                                  { return p.IsNamed }
 func (p Plain) ID() UUID                                    { return p.HasID }
 func (p Plain) Class() Class                                { return p.IsA }
 func (p Plain) State() PowerState                           { return Halted }
-func (p Plain) Usage() Usage                                { return Usage{} }
 func (p Plain) Label() LabelName                            { return LabelName{} }
 func (p Plain) Property(PropertyName) (PropertyValue, bool) { return PropertyValue{}, false }
 func (p Plain) Feature(FeatureName) (FeatureValue, bool)    { return FeatureValue{}, false }
@@ -71,8 +73,17 @@ func (p Plain) Notes() Notes        { return Notes{} }
 // Only is a View of the given qubes and nothing else. Modules whose methods keep state of their own elsewhere serve with
 // one; an inventory that changes is another View. dom0 is always part of it.
 func Only(qubes ...Qube) View {
-	all := []Qube{Plain{IsNamed: Dom0, HasID: Dom0UUID, IsA: AdminVM}}
-	return only{append(all, qubes...)}
+	all := append([]Qube{Plain{IsNamed: Dom0, HasID: Dom0UUID, IsA: AdminVM}}, qubes...)
+	slices.SortStableFunc(all, func(a, b Qube) int {
+		switch {
+		case a.Name().Less(b.Name()):
+			return -1
+		case b.Name().Less(a.Name()):
+			return 1
+		}
+		return 0
+	})
+	return only{all}
 }
 
 type only struct{ qubes []Qube }
@@ -81,6 +92,7 @@ func (o only) Revision() Revision             { return 0 }
 func (o only) Qubes() iter.Seq[Qube]          { return func(yield func(Qube) bool) { each(o.qubes, yield) } }
 func (o only) Template(Qube) (Qube, bool)     { return nil, false }
 func (o only) Netvm(Qube) (Qube, bool)        { return nil, false }
+func (o only) Usage(Qube) Usage               { return Usage{} }
 func (o only) Label(LabelName) (Label, bool)  { return Label{}, false }
 func (o only) LabelByIndex(int) (Label, bool) { return Label{}, false }
 func (o only) Labels() iter.Seq[Label]        { return func(func(Label) bool) {} }

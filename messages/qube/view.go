@@ -66,7 +66,6 @@ type Qube interface {
 	ID() UUID
 	Class() Class
 	State() PowerState
-	Usage() Usage
 	Label() LabelName
 	// Property is the explicit value only.
 	Property(PropertyName) (PropertyValue, bool)
@@ -91,6 +90,8 @@ type View interface {
 	Template(q Qube) (Qube, bool)
 	// Netvm is the qube that q uses for its network, set explicitly or by default; false is None.
 	Netvm(q Qube) (Qube, bool)
+	// Usage is what q uses of its host now. It depends on properties of q's templates, hence it is asked here.
+	Usage(q Qube) Usage
 	Label(LabelName) (Label, bool)
 	LabelByIndex(int) (Label, bool)
 	// Labels come by index.

@@ -11,11 +11,11 @@ import (
 	"io"
 	"log/slog"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"text/template"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/zap"
@@ -27,8 +27,6 @@ import (
 
 // marker is what must not come out: letters, which no encoder escapes, none of them a digit in any base.
 const marker = "QxWmVzJKpTyr"
-
-var word = regexp.MustCompile(`[0-9A-Za-z]+`)
 
 // leak names the form in which s holds the marker: as it is, as hexadecimal, as base64, or as a row of characters or
 // numbers with anything between them. It is empty if s does not hold it.
@@ -45,7 +43,7 @@ func leak(s string) string {
 			return "base64"
 		}
 	}
-	words := word.FindAllString(s, -1)
+	words := strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	for form, read := range map[string]func(string) (uint64, error){
 		"characters":          character,
 		"binary numbers":      func(w string) (uint64, error) { return strconv.ParseUint(strings.TrimPrefix(w, "0b"), 2, 8) },
@@ -113,7 +111,7 @@ func channels(v any) map[string][]string {
 	add := func(channel string, text any, errs ...error) {
 		out[channel] = append(out[channel], fmt.Sprintf("%s", text), fmt.Sprint(errs))
 	}
-	for _, flags := range []string{"", "+", "#", " ", "0", "-", "# ", "+#", "12", "012", "-7.3", "+# 030"} {
+	for _, flags := range []string{"", "+", "#", " ", "0", "12", "-7.3", "# ", "+#012"} {
 		for verb := 'A'; verb <= 'z'; verb++ {
 			add("fmt", fmt.Sprintf("%"+flags+string(verb), v))
 		}
@@ -177,6 +175,7 @@ func TestSealedBytesLeakNowhere(t *testing.T) {
 	_, after, _ := seal("x+" + marker).Cut('+')
 	rest, _ := seal("uuid:" + marker).StartsWith("uuid:")
 	whole, _ := seal(marker).StartsWith("uuid:")
+	seen := map[string]bool{}
 	for origin, u := range map[string]untrusted.Bytes{
 		"Seal":                    seal(marker),
 		"Cut, before":             before,
@@ -193,6 +192,10 @@ func TestSealedBytesLeakNowhere(t *testing.T) {
 		for shape, v := range shapes(u) {
 			for channel, texts := range channels(v) {
 				for _, text := range texts {
+					if seen[text] {
+						continue // most are alike
+					}
+					seen[text] = true
 					if form := leak(text); form != "" {
 						t.Errorf("%s (%s) leaks through %s, %s: %.200q", origin, shape, channel, form, text)
 					}

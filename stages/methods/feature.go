@@ -114,16 +114,26 @@ var (
 )
 
 // setMeminfoWriter turns memory balancing on or off, which is the property maxmem and no feature (spec: model.md 10).
+// That property is not dom0's to set, nor a running qube's; it can always be reset (spec: properties.yaml QubesVM.maxmem,
+// AdminVM.maxmem).
 func setMeminfoWriter(tx qube.Tx, dest qube.Qube, value qube.FeatureValue) error {
 	if _, there := dest.Feature(meminfoWriter); there {
 		if err := tx.RemoveFeature(dest.ID(), meminfoWriter); err != nil {
 			return err
 		}
 	}
-	if value == (qube.FeatureValue{}) {
-		return tx.SetProperty(dest.ID(), propMaxmem, maxmemZero)
+	now, set := dest.Property(propMaxmem)
+	switch {
+	case value != (qube.FeatureValue{}):
+		return tx.ResetProperty(dest.ID(), propMaxmem)
+	case dest.Class() == qube.AdminVM:
+		return exception.New(exception.QubesPropertyValueError, "property %s of qube %s cannot be set", propMaxmem, dest)
+	case set && now == maxmemZero:
+		return nil
+	case dest.State() != qube.Halted:
+		return exception.New(exception.QubesVMNotHaltedError, "property %s of qube %s can be set only while it is halted", propMaxmem, dest)
 	}
-	return tx.ResetProperty(dest.ID(), propMaxmem)
+	return tx.SetProperty(dest.ID(), propMaxmem, maxmemZero)
 }
 
 // validFeature is what a value must be for a name that means something (spec: model.md 10).

@@ -1,6 +1,7 @@
 package methods
 
 import (
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -64,7 +65,7 @@ func validPreload(v qube.View, dest qube.Qube, setting string, value qube.Featur
 			}
 		}
 	case "delay":
-		if _, err := strconv.ParseFloat(s, 64); err != nil && s != "" {
+		if f, err := strconv.ParseFloat(s, 64); s != "" && (err != nil || math.IsNaN(f) || math.IsInf(f, 0)) {
 			return exception.New(exception.QubesValueError, "preload-dispvm-delay is a number of seconds")
 		}
 	case "threshold":

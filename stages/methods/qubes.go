@@ -35,8 +35,8 @@ var qubes = []stages.Entry{
 		Name: "admin.vm.CurrentState", Dest: stages.AnyQube, Access: stages.Read,
 		Help: "tell a qube's power state, memory and CPU time",
 		Arg:  stages.None, Payload: stages.None,
-		Read: func(_ qube.View, g plain) (messages.Reply, error) {
-			u := g.Dest().Usage()
+		Read: func(v qube.View, g plain) (messages.Reply, error) {
+			u := v.Usage(g.Dest())
 			return messages.Text(fmt.Sprintf("mem=%d mem_static_max=%d cputime=%d power_state=%s",
 				u.MemoryKiB, u.MaxMemoryKiB, u.CPUNanos, stateOf(g.Dest()))), nil
 		},

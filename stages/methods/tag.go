@@ -88,7 +88,11 @@ var (
 )
 
 // setGuivm makes the qube that value names dest's GUI domain; dest keeps exactly one guivm- tag (spec: extensions.md 5).
+// dom0 has no such property.
 func setGuivm(tx qube.Tx, dest qube.Qube, value qube.FeatureValue) error {
+	if dest.Class() == qube.AdminVM {
+		return nil
+	}
 	name, err := qube.ParseName(value.Shown())
 	guivm, ok := tx.Qube(name)
 	if err != nil || !ok || guivm.Class() == qube.RemoteVM {
@@ -98,6 +102,7 @@ func setGuivm(tx qube.Tx, dest qube.Qube, value qube.FeatureValue) error {
 	if err != nil { // a dot, which names may have and tags may not (spec: model.md 2)
 		return exception.New(exception.QubesException, "qube %s cannot be a GUI domain: its name makes no tag", guivm)
 	}
+	dest, _ = tx.QubeByID(dest.ID()) // with the tags that it was given just now
 	for old := range dest.Tags() {
 		if _, is := old.Cut("guivm-"); is && old != tag {
 			if err := tx.RemoveTag(dest.ID(), old); err != nil {

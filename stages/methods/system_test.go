@@ -1,0 +1,115 @@
+package methods_test
+
+import (
+	"iter"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"sallyport/internal/inventory"
+	"sallyport/messages"
+	"sallyport/messages/exception"
+	"sallyport/messages/qube"
+	"sallyport/stages"
+	"sallyport/stages/methods"
+	"sallyport/stages/permission"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// nowhere is a store that keeps nothing: no test here opens an inventory twice.
+type nowhere struct{}
+
+func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
+func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
+func (nowhere) Close() error                                                     { return nil }
+
+// opened is a new inventory of the file at path.
+func opened(t require.TestingT, path string) *inventory.Inventory {
+	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) })
+	require.NoError(t, err)
+	return book
+}
+
+// system is the methods behind their doors, without the actors. Every source may call everything.
+type system struct {
+	t         require.TestingT
+	book      *inventory.Inventory
+	catalogue *stages.Catalogue
+	gate      *stages.Gate
+}
+
+// start makes a system of testdata/system.yaml.
+func start(t require.TestingT, handlers ...stages.Handler) *system {
+	return &system{
+		t: t, book: opened(t, filepath.Join("testdata", "system.yaml")), catalogue: stages.NewCatalogue(methods.All()...),
+		gate: stages.NewGate(permission.Everyone{}, append(handlers, permission.AdminExtension...)...),
+	}
+}
+
+// ok is how said puts a reply.
+const ok = "OK "
+
+// said is what an answer says: OK and the content, or an exception's type.
+func said(t require.TestingT, frame []byte) string {
+	a, err := messages.ParseAnswer(frame)
+	require.NoError(t, err, "a frame: %q", frame)
+	if a.Type != "" {
+		return a.Type
+	}
+	return ok + string(a.Content)
+}
+
+// call answers like said; call is METHOD or METHOD+ARGUMENT.
+func (s *system) call(source, call, dest, payload string) string {
+	return said(s.t, s.frame(source, call, dest, payload))
+}
+
+// dom0 is a call of dom0.
+func (s *system) dom0(call, dest, payload string) string { return s.call("dom0", call, dest, payload) }
+
+// frame is a call's answer on the wire.
+func (s *system) frame(source, call, dest, payload string) []byte {
+	reply, err := s.answer(source, call, dest, payload)
+	if err != nil {
+		return exception.Of(err, func(err error) exception.Field {
+			require.NoError(s.t, err, "an error that no client understands")
+			return nil
+		}).AppendFrame(nil)
+	}
+	return reply.AppendFrame(nil)
+}
+
+func (s *system) answer(source, call, dest, payload string) (messages.Reply, error) {
+	a, err := s.permitted(source, call, dest, payload)
+	if err != nil {
+		return messages.Reply{}, err
+	}
+	return s.act(a)
+}
+
+// permitted is a call that has passed the second door.
+func (s *system) permitted(source, call, dest, payload string) (stages.Authorized, error) {
+	r, err := messages.ParseRequest(messages.FormatRequest(call, source, dest, []byte(payload)))
+	require.NoError(s.t, err)
+	sanitized, err := s.catalogue.Sanitize(stages.Admin, r)
+	if err != nil {
+		return stages.Authorized{}, err
+	}
+	return s.gate.Judge(sanitized, &messages.Peer{Any: true}, s.book.View())
+}
+
+func (s *system) act(a stages.Authorized) (reply messages.Reply, err error) {
+	if a.Kind() == stages.Reads {
+		return a.Read()
+	}
+	group := s.book.Begin()
+	err = group.Try(func(tx qube.Tx) (err error) {
+		reply, err = a.Change(tx)
+		return err
+	})
+	require.NoError(s.t, group.Commit())
+	return reply, err
+}
