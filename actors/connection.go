@@ -18,6 +18,7 @@ type connection struct {
 	fd      int    // -1: closed
 	partial []byte // what has arrived of the request
 	dropped int    // bytes of a request that is too large
+	ended   bool   // the client has closed its side
 }
 
 // scratch has room for the largest request and a byte more.
@@ -45,7 +46,7 @@ func (c *connection) read() error {
 			c.keep(room[:n], had)
 			return errLater
 		case err != nil || m == 0: // after a reset there is nobody to answer, which the reply will find out
-			end = true
+			end, c.ended = true, true
 		case c.dropped > 0:
 			if c.dropped += m; c.dropped > drainAtMost {
 				return messages.ErrTooLarge
@@ -103,8 +104,22 @@ func (c *connection) gone() bool {
 
 // close ends the connection. What the client has not read yet, it still can.
 func (c *connection) close() {
+	if !c.ended {
+		c.drain()
+	}
 	_ = unix.Close(c.fd)
 	c.fd = -1
+}
+
+// drain takes no more, and throws away what was sent already: else the kernel would end the connection with an error,
+// which many clients report instead of the answer that they got before it.
+func (c *connection) drain() {
+	_ = unix.Shutdown(c.fd, unix.SHUT_RD)
+	room := scratch.Get().(*[messages.MaxRequest + 1]byte)
+	defer scratch.Put(room)
+	for n, err := 1, error(nil); n > 0 || err == unix.EINTR; {
+		n, err = unix.Read(c.fd, room[:])
+	}
 }
 
 // Credentials are what the kernel says about who holds the other end of a connection.

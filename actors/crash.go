@@ -41,6 +41,26 @@ func newCrash(reason any) *crash {
 	}
 }
 
+// guarded calls fn on a goroutine that works for an actor, and then tells its error: a panic, or a runtime.Goexit, which
+// nobody could tell otherwise, becomes one that carries the crash.
+func guarded(fn func() error, tell func(error)) {
+	var err error
+	returned := false
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = newCrash(reason)
+		} else if !returned {
+			err = newCrash(goexit{})
+		}
+		tell(err)
+	}()
+	err = fn()
+	returned = true
+}
+
+// goexit stands for the value that runtime.Goexit does not give.
+type goexit struct{}
+
 // outside reports whether a function is where a guard stands: what called it has nothing to do with the crash.
 func outside(function string) bool {
 	return strings.HasSuffix(function, "actors.(*mailbox).some") || strings.HasSuffix(function, "actors.guarded")

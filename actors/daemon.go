@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -118,6 +119,9 @@ type Daemon struct {
 	sanitizer, permission, action, ledger, qubes *actor.PID
 	listeners                                    []*socket
 	units                                        []*unit
+
+	closing sync.Once
+	closed  error
 }
 
 // Start opens the sockets and serves calls until Close. It returns an error, and has changed nothing, if a socket cannot
@@ -127,6 +131,23 @@ func Start(settings Settings) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	d := newDaemon(settings)
+	if d.watched, err = newWatched(d); err != nil {
+		return nil, err
+	}
+	if d.listeners, err = openSockets(settings.Sockets); err != nil {
+		d.watched.close()
+		return nil, err
+	}
+	d.startDoors()
+	d.spawn("poller", "poller", d.workers, settings.StageQueue, func() actor.Actor { return &poller{d, d.watched} })
+	for _, s := range d.listeners {
+		d.spawn("listener-"+s.name, "listener", d.workers, settings.StageQueue, func() actor.Actor { return &listener{d, s} })
+	}
+	return d, nil
+}
+
+func newDaemon(settings Settings) *Daemon {
 	d := &Daemon{
 		settings: settings, log: telemetry.NewLog(settings.Log), prints: untrusted.NewKey(), workers: &warm{},
 	}
@@ -136,44 +157,56 @@ func Start(settings Settings) (*Daemon, error) {
 	d.family = &family{d: d, units: map[string]*unit{}}
 	d.began = settings.Clock.Now().Add(-1) // so that no stamp is zero
 	d.open.none = make(chan struct{}, 1)
-	if d.watched, err = newWatched(d); err != nil {
-		return nil, err
-	}
-	if d.listeners, err = openSockets(settings.Sockets); err != nil {
-		d.watched.close()
-		return nil, err
-	}
+	return d
+}
+
+// startDoors starts the actors that every call passes.
+func (d *Daemon) startDoors() {
+	settings := d.settings
 	d.system = newSystem(d)
 	d.qubes = d.spawn("qubes", "qubes", d.workers, settings.StageQueue, newQubes(d))
 	d.ledger = d.spawn("ledger", "ledger", d.workers, settings.StageQueue, newLedger(d))
 	d.action = d.spawn("action", "action", d.inlined, settings.StageQueue, func() actor.Actor { return &action{d} })
 	d.permission = d.spawn("permission", "permission", d.inlined, settings.StageQueue, func() actor.Actor { return &permission{d} })
 	d.sanitizer = d.spawn("sanitizer", "sanitizer", d.inlined, settings.StageQueue, func() actor.Actor { return &sanitizer{d} })
-	d.spawn("poller", "poller", d.workers, settings.StageQueue, func() actor.Actor { return &poller{d, d.watched} })
-	for _, s := range d.listeners {
-		d.spawn("listener-"+s.name, "listener", d.workers, settings.StageQueue, func() actor.Actor { return &listener{d, s} })
-	}
-	return d, nil
 }
 
 // Close stops accepting, lets the calls that have arrived finish until ctx ends, and stops all actors. Connections on
 // which no whole request has arrived are told and closed at once.
 func (d *Daemon) Close(ctx context.Context) error {
+	d.closing.Do(func() { d.closed = d.close(ctx) })
+	return d.closed
+}
+
+// lastWords is how long the answers of calls that could not finish may take to be written.
+const lastWords = time.Second
+
+func (d *Daemon) close(ctx context.Context) error {
 	for _, s := range d.listeners {
 		s.close()
 	}
 	d.watched.halt()
 	err := d.open.wait(ctx)
-	stopped := make([]*actor.Future, 0, len(d.units))
-	for _, u := range append(d.family.all(), d.units...) {
-		stopped = append(stopped, d.system.Root.StopFuture(u.pid))
+	err = errors.Join(err, d.stop(d.units)) // after which nobody starts another actor of a qube
+	err = errors.Join(err, d.stop(d.family.all()))
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	_ = d.open.wait(ctx) // whoever did not take his answer by now is the reason of the error that there is
+	d.watched.close()
+	d.system.Shutdown()
+	d.workers.close()
+	return err
+}
+
+// stop ends actors, and returns when they have ended.
+func (d *Daemon) stop(units []*unit) (err error) {
+	stopped := make([]*actor.Future, len(units))
+	for i, u := range units {
+		stopped[i] = d.system.Root.StopFuture(u.pid)
 	}
 	for _, f := range stopped {
 		err = errors.Join(err, f.Wait())
 	}
-	d.watched.close()
-	d.system.Shutdown()
-	d.workers.close()
 	return err
 }
 
@@ -186,7 +219,7 @@ func (d *Daemon) Healthy() (ok bool, reason string) { return d.health.now() }
 // spawn starts a supervised actor at the top. produce makes it, anew after each crash.
 func (d *Daemon) spawn(name, kind string, dispatcher actor.Dispatcher, queue int, produce func() actor.Actor) *actor.PID {
 	u := &unit{daemon: d, name: name, kind: kind}
-	u.mailbox = &mailbox{limit: queue, refuse: d.refuse, unit: u}
+	u.mailbox = newMailbox(u, queue)
 	props := actor.PropsFromProducer(produce,
 		actor.WithMailbox(func() actor.Mailbox { return u.mailbox }), actor.WithDispatcher(dispatcher))
 	pid, err := d.system.Root.Copy().WithGuardian(u).SpawnNamed(props, name)
@@ -220,10 +253,22 @@ func (d *Daemon) send(pid *actor.PID, message any) { d.system.Root.Send(pid, mes
 
 // refuse answers whoever waits for a message that no actor will handle.
 func (d *Daemon) refuse(message any) {
-	if c, ok := message.(*call); ok { // anything else is for a request that is over, or asks for nothing
+	switch m := message.(type) { // anything else is for a request that is over, or asks for nothing
+	case *call:
 		d.shed("an actor's queue is full or closed")
-		d.send(c.request, &answer{err: errBusy})
+		d.send(m.request, &answer{err: errBusy})
+	case *committed: // the ledger was stopped meanwhile, but what has become of the changes is known
+		for _, c := range m.calls {
+			c.err = m.err
+			d.send(c.request, c)
+		}
 	}
+}
+
+// isCall reports whether a message came from a client: what a door may refuse.
+func isCall(message any) bool {
+	_, ok := message.(*call)
+	return ok
 }
 
 var errBusy = exception.New(exception.QubesException, "the daemon is too busy with this kind of call; try again")

@@ -1,9 +1,12 @@
 package actors
 
 import (
+	"errors"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"sallyport/messages"
+	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 )
 
@@ -46,13 +49,18 @@ func (l *ledger) Receive(ctx actor.Context) {
 		l.change(ctx, m)
 	case *committed:
 		l.answer(ctx, m)
+	case *actor.Stopping:
+		for _, c := range l.waiting { // never to be written
+			c.done(ctx, messages.Reply{}, errStopping)
+		}
+		l.waiting = nil
 	}
 }
 
 // change tries one change. It is answered at once if it failed, since then nothing has happened.
 func (l *ledger) change(ctx actor.Context, c *call) {
 	if l.group == nil {
-		l.group, l.since = l.d.settings.Book.Begin(), l.d.now()
+		l.group = l.d.settings.Book.Begin()
 	}
 	var reply messages.Reply
 	err := l.group.Try(func(tx qube.Tx) (err error) {
@@ -64,7 +72,9 @@ func (l *ledger) change(ctx actor.Context, c *call) {
 		c.done(ctx, reply, err)
 		return
 	}
-	c.reply = reply
+	if c.reply = reply; len(l.waiting) == 0 {
+		l.since = c.actedAt
+	}
 	l.waiting = append(l.waiting, c)
 	l.commit(ctx)
 }
@@ -78,35 +88,31 @@ func (l *ledger) commit(ctx actor.Context) {
 	l.group, l.waiting, l.committing = nil, nil, true
 	self := ctx.Self()
 	l.d.workers.Schedule(func() {
-		done.err = guarded(group.Commit)
-		l.d.send(self, done)
+		guarded(group.Commit, func(err error) {
+			done.err = err
+			l.d.send(self, done)
+		})
 	})
 }
 
-// answer tells the callers of a group that it is on disk, or that nobody knows.
+// answer tells the callers of a group that it is on disk, or that nobody knows. What could fail comes after that.
 func (l *ledger) answer(ctx actor.Context, m *committed) {
 	l.committing = false
 	l.commit(ctx)
-	now := l.d.now()
-	if m.err != nil {
-		l.d.health.failing("ledger", "the inventory cannot be written")
-	} else {
-		l.d.stats.commits.Add(1)
-		l.d.stats.changes.Add(uint64(len(m.calls)))
-		l.d.log.Committed(len(m.calls), uint64(l.d.settings.Book.View().Revision()), now.since(m.since))
+	var crashed *crash
+	if errors.As(m.err, &crashed) { // which the log tells once, for all of them
+		m.err = exception.Internal(l.d.tellCrash("ledger", "ledger", 1, crashed, m))
 	}
+	now := l.d.now()
 	for _, c := range m.calls {
 		c.actedAt = now
 		c.done(ctx, c.reply, m.err)
 	}
-}
-
-// guarded calls fn on a goroutine that works for an actor: a panic becomes an error that carries the crash.
-func guarded(fn func() error) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			err = newCrash(reason)
-		}
-	}()
-	return fn()
+	if m.err != nil {
+		l.d.health.failing("inventory", "the inventory cannot be written")
+		return
+	}
+	l.d.stats.commits.Add(1)
+	l.d.stats.changes.Add(uint64(len(m.calls)))
+	l.d.log.Committed(len(m.calls), uint64(l.d.settings.Book.View().Revision()), now.since(m.since))
 }

@@ -23,14 +23,14 @@ func (l *listener) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		self := ctx.Self()
-		go func() { l.d.send(self, &acceptEnded{guarded(l.accept)}) }()
+		go guarded(l.accept, func(err error) { l.d.send(self, &acceptEnded{err}) })
 	case *acceptEnded:
 		var c *crash
 		if errors.As(m.err, &c) {
 			panic(c)
 		}
 		if m.err != nil {
-			l.d.health.failing(ctx.Self().Id, "a socket accepts no more connections: "+m.err.Error())
+			l.d.health.failing("socket "+l.socket.name, "a socket accepts no more connections: "+m.err.Error())
 		}
 	}
 }

@@ -11,9 +11,10 @@ import (
 // pass on (because the actor has stopped, is being backed off, or has too much waiting) goes to refuse. It is also the
 // guard of its actor: a panic is turned into a crash here, where the stack still exists.
 type mailbox struct {
-	limit  int               // of waiting messages
-	refuse func(message any) // answers whoever waits for the message
-	unit   *unit             // counts successes; nil for actors that are not restarted
+	limit  int                    // of waiting messages
+	sheds  func(message any) bool // whether message may be refused while the actor lives
+	refuse func(message any)      // answers whoever waits for the message
+	unit   *unit                  // counts successes; nil for actors that are not restarted
 
 	invoker    actor.MessageInvoker
 	dispatcher actor.Dispatcher
@@ -27,6 +28,14 @@ type mailbox struct {
 	suspended bool // by the library, between a crash and the restart
 	closed    bool // no more user messages: stopped for good
 	backedOff bool // no user messages for a while
+}
+
+// newMailbox is for a supervised actor.
+func newMailbox(u *unit, limit int) *mailbox {
+	return &mailbox{limit: limit, sheds: isCall, unit: u, refuse: func(message any) {
+		u.refused.Add(1)
+		u.daemon.refuse(message)
+	}}
 }
 
 // fifo is a queue that reuses its room.
@@ -73,10 +82,11 @@ func (m *mailbox) UserMessageCount() int {
 	return m.user.len()
 }
 
-// PostUserMessage queues message, or refuses it.
+// PostUserMessage queues message, or refuses it. Only what clients cause is refused while the actor lives: it waits for
+// what its own goroutines report, however much else there is.
 func (m *mailbox) PostUserMessage(message any) {
 	m.mu.Lock()
-	if m.closed || m.backedOff || m.user.len() >= m.limit {
+	if m.closed || (m.backedOff || m.user.len() >= m.limit) && m.sheds(message) {
 		m.mu.Unlock()
 		m.refuse(message)
 		return
@@ -105,22 +115,26 @@ func (m *mailbox) unlockAndWake(wake bool) {
 func (m *mailbox) close() {
 	m.mu.Lock()
 	m.closed = true
-	m.refuseWaiting()
+	m.refuseWaiting(func(any) bool { return true })
 }
 
 // backOff refuses what is waiting, and whatever comes until resume.
 func (m *mailbox) backOff() {
 	m.mu.Lock()
 	m.backedOff = true
-	m.refuseWaiting()
+	m.refuseWaiting(m.sheds)
 }
 
-// resume ends a backOff; first is what the actor gets to handle first.
-func (m *mailbox) resume(first any) {
+// resume ends a backOff, unless the actor has stopped meanwhile; first is what it gets to handle first.
+func (m *mailbox) resume(first any) bool {
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
 	m.backedOff = false
 	m.user.pushFirst(first)
-	m.mu.Unlock()
+	return true
 }
 
 // putFirst queues message before all others. The actor is suspended; its restart will wake it.
@@ -130,14 +144,18 @@ func (m *mailbox) putFirst(message any) {
 	m.mu.Unlock()
 }
 
-// refuseWaiting unlocks m.
-func (m *mailbox) refuseWaiting() {
-	var waiting []any
-	for m.user.len() > 0 {
-		waiting = append(waiting, m.user.pop())
+// refuseWaiting refuses those of the waiting messages, and unlocks m.
+func (m *mailbox) refuseWaiting(those func(any) bool) {
+	var refused []any
+	for range m.user.len() {
+		if message := m.user.pop(); those(message) {
+			refused = append(refused, message)
+		} else {
+			m.user.push(message)
+		}
 	}
 	m.mu.Unlock()
-	for _, message := range waiting {
+	for _, message := range refused {
 		m.refuse(message)
 	}
 }
@@ -181,9 +199,6 @@ func (m *mailbox) some() (more bool) {
 	m.handover.Schedule(m.wakeUp)
 	return false
 }
-
-// goexit stands for the value that runtime.Goexit does not give.
-type goexit struct{}
 
 // next takes a message: the library's first, and no other while suspended. If there is none, the mailbox is idle.
 func (m *mailbox) next() (message any, system, ok bool) {

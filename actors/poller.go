@@ -182,14 +182,14 @@ func (w *watched) halt() {
 
 func (w *watched) close() { _ = w.epoll.Close() }
 
-// polledEnded is what the goroutine reports when it ends.
+// pollEnded is what the goroutine reports when it ends.
 type pollEnded struct{ err error }
 
 func (p *poller) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		self := ctx.Self()
-		go func() { p.d.send(self, &pollEnded{guarded(p.poll)}) }()
+		go guarded(p.poll, func(err error) { p.d.send(self, &pollEnded{err}) })
 	case *pollEnded:
 		var c *crash
 		if errors.As(m.err, &c) {

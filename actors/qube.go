@@ -38,7 +38,7 @@ type qubes struct {
 type roster struct{ byID map[qube.UUID]*atWork }
 
 type atWork struct {
-	pid  *actor.PID
+	*unit
 	sent int // orders
 }
 
@@ -58,13 +58,13 @@ func (a *qubes) Receive(ctx actor.Context) {
 	case *call:
 		q := a.byID[m.order.Qube]
 		if q == nil {
-			q = &atWork{pid: a.d.family.spawn(m.order.Qube)}
+			q = &atWork{unit: a.d.family.spawn(m.order.Qube)}
 			a.byID[m.order.Qube] = q
 		}
 		q.sent++
 		ctx.Send(q.pid, m)
 	case *idle:
-		if q := a.byID[m.id]; q != nil && q.sent == m.done { // no order is on its way to it
+		if q := a.byID[m.id]; q != nil && q.sent == m.done+int(q.refused.Load()) { // no order is on its way to it
 			delete(a.byID, m.id)
 			ctx.Stop(q.pid)
 		}
@@ -79,9 +79,9 @@ type family struct {
 }
 
 // spawn starts the actor of a qube.
-func (f *family) spawn(id qube.UUID) *actor.PID {
+func (f *family) spawn(id qube.UUID) *unit {
 	u := &unit{daemon: f.d, kind: "qube", parent: "qubes"}
-	u.mailbox = &mailbox{limit: f.d.settings.QubeQueue, refuse: f.d.refuse, unit: u}
+	u.mailbox = newMailbox(u, f.d.settings.QubeQueue)
 	u.name = "qube-" + id.Shown() + f.d.system.ProcessRegistry.NextId() // a name cannot be used twice
 	f.mu.Lock()
 	f.units[u.name] = u
@@ -95,7 +95,7 @@ func (f *family) spawn(id qube.UUID) *actor.PID {
 	}
 	u.pid = pid
 	f.d.log.Actor(telemetry.ActorStarted, u.name, u.kind, u.parent, false)
-	return pid
+	return u
 }
 
 // HandleFailure is part of actor.SupervisorStrategy.
@@ -200,8 +200,10 @@ func (a *qubeActor) take(ctx actor.Context, c *call) {
 // begin hands the order to the worker, and reports whether it is at work. If that panics, this call is over, and the
 // restarted actor goes on with the next.
 func (a *qubeActor) begin(ctx actor.Context, c *call) bool {
-	a.done++ // before anything can fail
+	a.done++            // before anything can fail
+	a.unit.handling = c // which may have waited, so that the message is about another
 	work, err := a.d.settings.Worker.Begin(c.order)
+	a.unit.handling = nil
 	if err != nil {
 		c.actedAt = a.d.now()
 		c.done(ctx, c.reply, err)
@@ -213,14 +215,15 @@ func (a *qubeActor) begin(ctx actor.Context, c *call) bool {
 	self := ctx.Self()
 	go func() {
 		report := &worked{call: c}
-		report.err = guarded(func() (err error) {
-			report.reply, err = work(budget)
+		guarded(func() (err error) {
+			if report.reply, err = work(budget); err != nil && context.Cause(budget) != nil {
+				err = context.Cause(budget)
+			}
 			return err
+		}, func(err error) {
+			report.err = err
+			a.d.send(self, report)
 		})
-		if report.err != nil && context.Cause(budget) != nil {
-			report.err = context.Cause(budget)
-		}
-		a.d.send(self, report)
 	}()
 	return true
 }

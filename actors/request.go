@@ -51,8 +51,10 @@ type requests struct {
 	next   *request // being started
 }
 
-// requestQueue is more messages than a request actor is ever sent.
+// requestQueue is how much may wait for a request actor before it is not told again that its client is ready.
 const requestQueue = 16
+
+func isReady(message any) bool { return message == ready{} }
 
 func newRequests(d *Daemon, s *socket) *requests {
 	rs := &requests{d: d, socket: s, root: d.system.Root.Copy().WithGuardian(endRequests{d})}
@@ -73,7 +75,7 @@ func (rs *requests) start(fd int) {
 		r.conn.close()
 		return
 	}
-	r.mailbox.limit, r.mailbox.refuse = requestQueue, d.refuse
+	r.mailbox.limit, r.mailbox.sheds, r.mailbox.refuse = requestQueue, isReady, d.refuse
 	r.call.socket, r.call.conn = rs.socket.kind, &r.conn
 	rs.next = r
 	rs.root.Spawn(rs.props)
@@ -83,11 +85,19 @@ var errFull = exception.New(exception.QubesException, "the daemon has too many c
 
 // Receive is guarded: what panics here has nobody else who could answer the client.
 func (r *request) Receive(ctx actor.Context) {
+	returned := false
 	defer func() {
 		if reason := recover(); reason != nil {
 			panic(r.crashed(newCrash(reason), ctx.Message()))
+		} else if !returned { // runtime.Goexit, here or in a door that runs inline
+			r.crashed(newCrash(goexit{}), ctx.Message())
 		}
 	}()
+	r.receive(ctx)
+	returned = true
+}
+
+func (r *request) receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		r.begin(ctx)
@@ -207,15 +217,19 @@ func (r *request) close() {
 
 // crashed answers the client after a panic of this actor, and gives what to panic with on the way to the supervisor.
 func (r *request) crashed(c *crash, message any) *crash {
-	if r.conn.fd < 0 {
+	id := r.d.tellCrash("request", "request", 1, c, message)
+	if r.conn.fd < 0 { // all has been said
 		return c
 	}
-	id := r.d.tellCrash("request", "request", 1, c, message)
+	err := error(c)
 	if r.phase != replying {
-		r.phase, r.exception = replying, exception.Internal(id)
-		_, _ = r.conn.write(r.exception.AppendFrame(nil))
+		r.phase, r.answered, r.exception = replying, r.d.now(), exception.Internal(id)
+		frame := r.exception.AppendFrame(nil)
+		r.replied = len(frame)
+		_, err = r.conn.write(frame)
 	}
 	r.close()
+	r.tell(err)
 	return c
 }
 
@@ -242,6 +256,9 @@ func (r *request) tell(err error) {
 		r.d.stats.denied.Add(1)
 	case r.exception.Incident() != "":
 		line.Outcome = telemetry.InIncident
+		r.d.stats.exceptions.Add(1)
+	case r.exception == errBusy || r.exception == errQueue || r.exception == errStopping:
+		line.Outcome = telemetry.Refused
 		r.d.stats.exceptions.Add(1)
 	case c.sanitized.Entry() == nil:
 		line.Outcome = telemetry.Malformed

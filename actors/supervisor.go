@@ -26,6 +26,9 @@ type unit struct {
 
 	streak    atomic.Int32 // crashes since the last success
 	backedOff atomic.Int32 // times in a row
+	refused   atomic.Int64 // messages
+
+	handling *call // by the actor, where its message does not say so; only its goroutine touches this
 }
 
 // prove is a message to an actor that crashed again and again: whoever handles it without a panic makes progress.
@@ -54,6 +57,9 @@ func (u *unit) succeeded() {
 // HandleFailure is part of actor.SupervisorStrategy. The library calls it on the goroutine of the crashed actor.
 func (u *unit) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, message any) {
 	d := u.daemon
+	if u.handling != nil {
+		message, u.handling = u.handling, nil
+	}
 	streak := int(u.streak.Add(1))
 	d.answerCrash(u, streak, reason, message)
 	if streak < d.settings.CrashLimit {
@@ -72,8 +78,9 @@ func (u *unit) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, 
 	d.log.Escalated(u.name, u.kind, streak, wait)
 	u.mailbox.backOff()
 	d.settings.Clock.AfterFunc(wait, func() {
-		u.mailbox.resume(prove{})
-		u.restart(supervisor, child)
+		if u.mailbox.resume(prove{}) {
+			u.restart(supervisor, child)
+		}
 	})
 }
 

@@ -147,42 +147,7 @@ func (b *builder) build(revision qube.Revision) (*Snapshot, error) {
 		byID.Insert([]byte(r.id.Shown()), r.name)
 	}
 	s.byName, s.byID = byName.Commit(), byID.Commit()
-	for r := range s.records() {
-		r.usage = s.usage(r)
-	}
 	return s, nil
-}
-
-// usage is what the simulated host gives a qube that runs (spec: model.md 13; properties.yaml QubesVM.memory, maxmem).
-func (s *Snapshot) usage(r *record) qube.Usage {
-	if r.class == qube.AdminVM {
-		return r.usage
-	}
-	if r.state == qube.Halted || r.class == qube.RemoteVM {
-		return qube.Usage{}
-	}
-	memory, ok := s.inherited(r, propMemory)
-	if !ok {
-		memory = 400
-	}
-	most, ok := s.inherited(r, propMaxmem)
-	if !ok {
-		most = min(max(s.host.MemoryMiB, 8000)/2, 4000)
-	}
-	return qube.Usage{MemoryKiB: memory << 10, MaxMemoryKiB: most << 10}
-}
-
-// inherited is a number set on r or on a qube it is based on.
-func (s *Snapshot) inherited(r *record, p qube.PropertyName) (uint64, bool) {
-	var n uint64
-	var q qube.Qube = r
-	for ok := true; ok; q, ok = s.Template(q) {
-		if v, set := q.Property(p); set {
-			_, err := fmt.Sscan(v.Shown(), &n)
-			return n, err == nil
-		}
-	}
-	return 0, false
 }
 
 func sortedByName(qubes map[qube.UUID]*record) []*record {

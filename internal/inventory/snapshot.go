@@ -10,6 +10,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
@@ -67,19 +68,16 @@ const BuiltinLabels = 8
 func empty() *Snapshot {
 	dom0 := &record{
 		name: qube.Dom0, id: qube.Dom0UUID, class: qube.AdminVM, label: must(qube.ParseLabelName("black")),
-		state: qube.Running, usage: qube.Usage{MemoryKiB: dom0MiB << 10, MaxMemoryKiB: dom0MiB << 10},
+		state: qube.Running,
 	}
 	s := &Snapshot{
 		byName: iradix.New[*record](), byID: iradix.New[qube.Name](), labels: builtinLabels,
-		globals: map[qube.PropertyName]qube.PropertyValue{},
+		globals: map[qube.PropertyName]qube.PropertyValue{}, host: Host{MemoryMiB: 32404, CPUs: 4},
 	}
 	s.byName, _, _ = s.byName.Insert([]byte(dom0.name.Shown()), dom0)
 	s.byID, _, _ = s.byID.Insert([]byte(dom0.id.Shown()), dom0.name)
 	return s
 }
-
-// dom0MiB is dom0's memory where no hypervisor says otherwise (spec: properties.yaml AdminVM.maxmem).
-const dom0MiB = 4096
 
 // The methods of qube.View.
 
@@ -141,6 +139,8 @@ var (
 	propMemory   = must(qube.ParsePropertyName("memory"))
 	propMaxmem   = must(qube.ParsePropertyName("maxmem"))
 
+	featureOS = must(qube.ParseFeatureName("os"))
+
 	globalNetvm    = must(qube.ParsePropertyName("default_netvm"))
 	globalTemplate = must(qube.ParsePropertyName("default_template"))
 	globalDispvm   = must(qube.ParsePropertyName("default_dispvm"))
@@ -163,6 +163,61 @@ func (s *Snapshot) Netvm(q qube.Qube) (qube.Qube, bool) {
 	}
 	return s.named(v)
 }
+
+// dom0MiB is dom0's memory where no hypervisor says otherwise (spec: properties.yaml AdminVM.maxmem).
+const dom0MiB = 4096
+
+// Usage is what the simulated host gives a qube that runs (spec: model.md 13).
+func (s *Snapshot) Usage(q qube.Qube) qube.Usage {
+	switch {
+	case q.Class() == qube.AdminVM:
+		return qube.Usage{MemoryKiB: dom0MiB << 10, MaxMemoryKiB: dom0MiB << 10}
+	case q.Class() == qube.RemoteVM || q.State() == qube.Halted:
+		return qube.Usage{}
+	}
+	return qube.Usage{MemoryKiB: s.memory(q) << 10, MaxMemoryKiB: s.maxmem(q) << 10}
+}
+
+// memory and maxmem are properties in MiB; the default is the template's value, if there is a template
+// (spec: properties.yaml QubesVM.memory, QubesVM.maxmem).
+func (s *Snapshot) memory(q qube.Qube) uint64 {
+	n, _, set := s.inherited(q, propMemory)
+	if !set {
+		return 400
+	}
+	return n
+}
+
+func (s *Snapshot) maxmem(q qube.Qube) uint64 {
+	n, last, set := s.inherited(q, propMaxmem)
+	if set {
+		return n
+	}
+	n = 4000
+	if os, _ := last.Feature(featureOS); os.Shown() == "Linux" {
+		n = 10 * s.memory(last)
+	}
+	return min(n, s.host.MemoryMiB/2)
+}
+
+// inherited is a number that is set on q or on a qube it is based on; last is where the search ended.
+func (s *Snapshot) inherited(q qube.Qube, p qube.PropertyName) (n uint64, last qube.Qube, set bool) {
+	for range maxTemplates {
+		if v, set := q.Property(p); set {
+			n, err := strconv.ParseUint(v.Shown(), 10, 32)
+			return n, q, err == nil
+		}
+		of, ok := s.Template(q)
+		if !ok {
+			break
+		}
+		q = of
+	}
+	return 0, q, false
+}
+
+// maxTemplates is how many qubes a chain of templates can have: a disposable, an AppVM, a TemplateVM (spec: model.md 5).
+const maxTemplates = 3
 
 // named finds the qube that a reference names; the empty one is None.
 func (s *Snapshot) named(v qube.PropertyValue) (qube.Qube, bool) {
@@ -202,7 +257,6 @@ type record struct {
 	label      qube.LabelName
 	qid        int
 	state      qube.PowerState
-	usage      qube.Usage
 	properties map[qube.PropertyName]qube.PropertyValue
 	features   []feature // as first set
 	tags       []qube.Tag
@@ -220,7 +274,6 @@ func (r *record) Name() qube.Name        { return r.name }
 func (r *record) ID() qube.UUID          { return r.id }
 func (r *record) Class() qube.Class      { return r.class }
 func (r *record) State() qube.PowerState { return r.state }
-func (r *record) Usage() qube.Usage      { return r.usage }
 func (r *record) Label() qube.LabelName  { return r.label }
 func (r *record) Notes() qube.Notes      { return r.notes }
 

@@ -138,15 +138,23 @@ func (l Log) Crash(c Crash) {
 	l.write(zapcore.ErrorLevel, ActorCrashed,
 		zap.String(KeyIncident, c.Incident), zap.String(KeyActor, c.Actor), zap.String(KeyActorKind, c.Kind),
 		zap.String(KeyHandling, c.Handling), zap.String(KeyPanicType, c.PanicType), zap.String(KeyCrashPrint, c.Fingerprint),
-		zap.String(KeyMethod, c.Method), zap.Int(KeyStreak, c.Streak), zap.String(KeyStack, c.Stack))
+		method(c.Method), zap.Int(KeyStreak, c.Streak), zap.String(KeyStack, c.Stack))
 	l.Sync()
 }
 
 // Incident tells of a failure of ours that is no crash.
-func (l Log) Incident(id, actor, kind, method, message string) {
+func (l Log) Incident(id, actor, kind, called, message string) {
 	l.write(zapcore.ErrorLevel, Incident, zap.String(KeyIncident, id), zap.String(KeyActor, actor),
-		zap.String(KeyActorKind, kind), zap.String(KeyMethod, method), zap.String(KeyMessage, message))
+		zap.String(KeyActorKind, kind), method(called), zap.String(KeyMessage, message))
 	l.Sync()
+}
+
+// method is left out where none is known.
+func method(name string) zap.Field {
+	if name == "" {
+		return zap.Skip()
+	}
+	return zap.String(KeyMethod, name)
 }
 
 // Actor tells that an actor started, stopped or was restarted. Actors that live for one connection do so at debug level.

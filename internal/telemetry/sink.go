@@ -23,6 +23,7 @@ type Sink struct {
 	taken   uint64 // bytes that came in
 	done    uint64 // bytes that went out
 	dropped uint64
+	stuck   bool // the output did not take what a Sync waited for, and has taken nothing since
 	wake    chan struct{}
 	stop    chan struct{}
 	ended   chan struct{}
@@ -64,24 +65,27 @@ func (s *Sink) kick() {
 	}
 }
 
-// syncFor is how long Sync waits for an output that does not take the lines.
+// syncFor is how long an output that does not take the lines is waited for.
 const syncFor = time.Second
 
-// Sync returns when all that was written before is out, or after a second.
+// Sync returns when all that was written before is out, or after a second. An output that is stuck is waited for once,
+// and not again by each who syncs.
 func (s *Sink) Sync() error {
-	expired := false
-	timer := time.AfterFunc(syncFor, func() {
-		s.mu.Lock()
-		expired = true
-		s.mu.Unlock()
-		s.written.Broadcast()
-	})
-	defer timer.Stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	target := s.taken
 	s.kick()
-	for s.done < target && !expired {
+	if s.done >= target || s.stuck {
+		return nil
+	}
+	timer := time.AfterFunc(syncFor, func() {
+		s.mu.Lock()
+		s.stuck = s.done < target
+		s.mu.Unlock()
+		s.written.Broadcast()
+	})
+	defer timer.Stop()
+	for s.done < target && !s.stuck {
 		s.written.Wait()
 	}
 	return nil
@@ -101,11 +105,13 @@ func (s *Sink) Dropped() uint64 {
 	return s.dropped
 }
 
-// Close writes what waits and ends the sink. Nothing may be written after it.
+// Close writes what waits and ends the sink, or gives up after a second. Nothing may be written after it.
 func (s *Sink) Close() {
-	_ = s.Sync()
 	close(s.stop)
-	<-s.ended
+	select {
+	case <-s.ended:
+	case <-time.After(syncFor):
+	}
 }
 
 func (s *Sink) run() {
@@ -113,12 +119,12 @@ func (s *Sink) run() {
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()
 	var told uint64
-	for {
+	for stopping := false; !stopping; {
 		select {
 		case <-s.wake:
 		case <-tick.C:
 		case <-s.stop:
-			return
+			stopping = true
 		}
 		s.mu.Lock()
 		batch, lost := s.full, s.dropped-told
@@ -132,7 +138,7 @@ func (s *Sink) run() {
 			_, _ = s.out.Write(batch) // a log that cannot be written cannot say so
 		}
 		s.mu.Lock()
-		s.spare = batch
+		s.spare, s.stuck = batch, false
 		s.done = s.taken - uint64(len(s.full))
 		s.mu.Unlock()
 		s.written.Broadcast()

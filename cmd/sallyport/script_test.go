@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"sallyport": main})
+}
+
+// TestScripts runs testdata/script, which can be read as a manual. Beyond what testscript knows, there is
+//
+//	daemon [-hang|-drop] SOCKET REPLY   a daemon that answers every call with REPLY, of which \0, \n, \xNN are escapes;
+//	                                    the last request is in the file "request", escaped the same way
+//	exits CODE COMMAND...               run COMMAND, which must end with that code
+//	[root]                              a condition
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("SALLYPORT_SOCKET_DIR", filepath.Join(e.WorkDir, "run"))
+			return os.Mkdir(filepath.Join(e.WorkDir, "run"), 0o700)
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, errors.New("unknown condition " + name)
+			}
+			return os.Geteuid() == 0, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"daemon": scriptDaemon, "exits": scriptExits},
+	})
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("ended with %d, not %s", code, args[0])
+	}
+}
+
+func scriptDaemon(ts *testscript.TestScript, neg bool, args []string) {
+	mode := ""
+	if len(args) == 3 {
+		mode, args = args[0], args[1:]
+	}
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: daemon [-hang|-drop] SOCKET REPLY")
+	}
+	reply, err := strconv.Unquote(`"` + strings.NewReplacer(`\0`, `\x00`, `"`, `\"`).Replace(args[1]) + `"`)
+	ts.Check(err)
+	path := ts.MkAbs(args[0])
+	_ = os.Remove(path) // of a daemon before
+	l, err := net.Listen("unix", path)
+	ts.Check(err)
+	d := fake{reply: reply, drop: mode == "-drop", hang: mode == "-hang", stopped: make(chan struct{}), record: ts.MkAbs("request")}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			d.serve(c)
+		}
+	}()
+	ts.Defer(func() {
+		close(d.stopped)
+		_ = l.Close()
+		<-done
+	})
+}
+
+// fake is a daemon that always says the same.
+type fake struct {
+	reply      string
+	drop, hang bool
+	record     string // where requests go
+	stopped    chan struct{}
+}
+
+func (d fake) serve(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	if d.drop {
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second)) // of a client that does not half-close
+	request, err := io.ReadAll(c)
+	if err != nil {
+		request = fmt.Appendf(nil, "a daemon cannot read this: %v", err)
+	}
+	shown := strings.NewReplacer("\x00", `\0`).Replace(string(request))
+	if err := os.WriteFile(d.record, []byte(shown+"\n"), 0o600); err != nil {
+		return
+	}
+	_, _ = io.WriteString(c, d.reply)
+	if d.hang {
+		<-d.stopped
+	}
+}
