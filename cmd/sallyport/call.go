@@ -61,7 +61,7 @@ Exit codes: 0 content; 1 an exception, which goes to standard error as TYPE: mes
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.socket, "socket", "", "`PATH` of the daemon's socket (default the one for the method, in $SALLYPORT_SOCKET_DIR or where the daemon makes it)")
+	f.StringVar(&o.socket, "socket", "", "`PATH` of the daemon's socket (default the method's, in $SALLYPORT_SOCKET_DIR or where daemons make it)")
 	f.StringVar(&o.source, "source", "dom0", "`NAME` of the qube that calls")
 	f.BoolVar(&o.json, "json", false, "show the reply, or each event, as one JSON object")
 	f.BoolVar(&o.follow, "follow", false, "show the events of a stream as they come, a line each")

@@ -4,7 +4,7 @@
 //
 // It is the strict part of YAML: one document of mappings, lists and scalars, every key known and given once, no tags,
 // and nothing that refers to something else (no anchors, aliases or merges), so that what you see is what is read, and
-// reading costs no more than the file is long. A schema is written as Go code that names each key once:
+// the cost of reading grows with the file's length alone. A schema is written as Go code that names each key once:
 //
 //	var readQube = yamlfile.Struct(func(q *qubeEntry) []yamlfile.Field {
 //		return []yamlfile.Field{
