@@ -36,7 +36,7 @@ func (d *disk) stopped() error {
 
 // stop ends all changes to the directory. Only the first call counts. Any goroutine may call it.
 func (d *disk) stop(cause error) {
-	cause = fmt.Errorf("store: stopped, and nothing is written to %s any more: mend the disk, then restart the daemon: %w", d.dir, cause)
+	cause = fmt.Errorf("store: stopped, nothing is written to %s any more: mend the disk, then restart the daemon: %w", d.dir, cause)
 	if d.cause.CompareAndSwap(nil, &cause) {
 		d.log.Error(cause.Error())
 	}
@@ -135,7 +135,8 @@ func (d *disk) Lock(name string) (io.Closer, error) {
 	lock, err := d.FS.Lock(name)
 	var notReached *fs.PathError // the file cannot be made, so nobody got as far as locking it
 	if err != nil && !errors.As(err, &notReached) {
-		return nil, fmt.Errorf("%w: stop the other daemon (fuser %s shows it), or choose another directory: %w", ErrLocked, name, err)
+		const advice = "%w: stop the other daemon (fuser %s shows it), or choose another directory: %w"
+		return nil, fmt.Errorf(advice, ErrLocked, name, err)
 	}
 	return lock, err
 }

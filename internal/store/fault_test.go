@@ -107,16 +107,25 @@ func TestAnyWriteThatFails(t *testing.T) {
 	}
 }
 
-// oneLife commits until the fault strikes, then cuts the power and looks what is left. If arm, the fault waits for the
-// store to be open.
+// oneLife commits until the fault strikes, then cuts the power and looks what is left. If arm, the fault waits for an old
+// store to be open, and is waited for longer.
 func oneLife(t *testing.T, rng *rand.Rand, f *fault, arm bool) {
 	disk, said := vfs.NewCrashableMem(), &lines{}
 	past := map[qube.Revision]content{0: {}}
 	var acknowledged, attempted qube.Revision
+	most := qube.Revision(60)
+	if arm {
+		most = 2000
+	}
+	if arm || rng.IntN(2) == 0 {
+		s, err := open("db", silent(t), disk, smallTable)
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+	}
 	s, err := open("db", said, &faulty{disk, f.hook}, smallTable)
 	if err == nil {
-		f.armed.Store(f.armed.Load() || arm)
-		for err == nil && attempted < 2000 && !(f.armed.Load() && !arm && attempted > 60) {
+		f.armed.Store(true)
+		for err == nil && attempted < most {
 			records := someRecords(rng)
 			attempted++
 			past[attempted] = past[acknowledged].with(records)

@@ -39,15 +39,15 @@ func (c content) with(records []inventory.Record) content {
 func load(t require.TestingT, s *Store) (qube.Revision, content) {
 	revision, all, err := s.Load()
 	require.NoError(t, err)
-	c, keys := content{}, []string(nil)
+	var records []inventory.Record // kept, as whoever loads may
 	for r, err := range all {
 		require.NoError(t, err)
 		require.False(t, r.Deleted)
-		c[r.Key] = string(r.Value)
-		keys = append(keys, r.Key)
+		records = append(records, r)
 	}
-	require.True(t, slices.IsSorted(keys))
-	require.Len(t, keys, len(c))
+	c := content{}.with(records)
+	require.Len(t, records, len(c))
+	require.True(t, slices.IsSortedFunc(records, func(a, b inventory.Record) int { return strings.Compare(a.Key, b.Key) }))
 	return revision, c
 }
 

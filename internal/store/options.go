@@ -12,10 +12,14 @@ const memTableSize = 4 << 20
 // options are for a database that is read once, at start, and then only written, by one goroutine that waits for every
 // sync. A disk given as FS keeps Pebble from adding its own watchers, one goroutine for every open file.
 func options(d *disk, memTable uint64) *pebble.Options {
+	events := &pebble.EventListener{
+		BackgroundError: d.stop,
+		DataCorruption:  func(i pebble.DataCorruptionInfo) { d.stop(fmt.Errorf("%s", i)) },
+	}
 	o := &pebble.Options{
 		FS: d,
-		// The oldest that marks in the log how far it was synced. Without it, damage in the midst of the log reads as
-		// its end, and what was acknowledged after is silently gone.
+		// The oldest that marks in the log how far it was synced. Without it, damage anywhere in the log reads as its end,
+		// and what was acknowledged after is silently gone; with it, only damage in the last 32 KiB does.
 		FormatMajorVersion: pebble.FormatWALSyncChunks,
 
 		MemTableSize: memTable,
@@ -27,7 +31,7 @@ func options(d *disk, memTable uint64) *pebble.Options {
 		DisableTableStats:     true,
 
 		Logger:        quiet{d},
-		EventListener: &pebble.EventListener{BackgroundError: d.stop, DataCorruption: func(i pebble.DataCorruptionInfo) { d.stop(fmt.Errorf("%s", i)) }},
+		EventListener: events,
 	}
 	o.Experimental.CompactionScheduler = scheduler{pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), d}
 	o.Experimental.FileCacheShards = 1

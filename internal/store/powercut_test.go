@@ -4,11 +4,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"sallyport/messages/qube"
@@ -105,6 +107,27 @@ func severalLives(t *testing.T, seed uint64, lives int, seen *tally) {
 	}
 }
 
+// Pebble's marker is what says which list of files counts: when it is made, that list must be there after a power cut.
+// TestPowerCuts finds it too, but seldom.
+func TestAMarkerNamesWhatIsThere(t *testing.T) {
+	disk, markers := vfs.NewCrashableMem(), 0
+	look := func(c change) error {
+		if _, named, ok := strings.Cut(c.name, "marker.manifest."); ok && c.what == "create" {
+			_, list, _ := strings.Cut(named, ".")
+			_, err := disk.CrashClone(vfs.CrashCloneCfg{}).Stat("db/" + list)
+			assert.NoError(t, err)
+			markers++
+		}
+		return c.all()
+	}
+	for range 2 {
+		s, err := open("db", silent(t), &faulty{disk, look}, smallTable)
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+	}
+	require.GreaterOrEqual(t, markers, 2)
+}
+
 // plug is pulled at the at-th change of a disk, after half of that change, or a part of it that rng decides.
 type plug struct {
 	disk *vfs.MemFS
@@ -149,6 +172,7 @@ func (p *plug) hook(c change) error {
 func (p *plug) cut() {
 	p.left.opening = p.opening.Load()
 	p.left.acknowledged = qube.Revision(p.acknowledged.Load())
-	p.left.disk = p.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 10, 50, 90, 100}[p.rng.IntN(5)], RNG: p.rng})
+	unsynced := []int{0, 10, 50, 90, 100}[p.rng.IntN(5)] // of a hundred blocks and names, so many survive
+	p.left.disk = p.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsynced, RNG: p.rng})
 	p.left.attempted = qube.Revision(p.attempted.Load())
 }

@@ -89,12 +89,13 @@ func (s *Store) recognise() error {
 			return err
 		}
 		if empty {
-			return s.db.Set([]byte(formatKey), []byte(format), pebble.Sync)
+			// The flush begins another log: the first one of all does not yet mark how far it was synced (options.go).
+			return errors.Join(s.db.Set([]byte(formatKey), []byte(format), pebble.Sync), s.db.Flush())
 		}
 	}
 	if string(found) != format {
-		return fmt.Errorf("%w: found %q, expected %q: start the sallyport that wrote it, or move the directory away to begin with an empty inventory",
-			ErrFormat, found, format)
+		const advice = "start the sallyport that wrote it, or move the directory away to begin with an empty inventory"
+		return fmt.Errorf("%w: found %q, expected %q: %s", ErrFormat, found, format, advice)
 	}
 	revision, err := s.get(revisionKey)
 	if err != nil || revision == nil {
@@ -159,7 +160,8 @@ func (s *Store) records(yield func(inventory.Record, error) bool) {
 	}
 }
 
-// Commit implements inventory.Store.
+// Commit implements inventory.Store. It costs one sync of the disk, however many records there are; while that lasts, the
+// caller waits, and a disk that hangs is waited for.
 func (s *Store) Commit(base, next qube.Revision, records []inventory.Record) error {
 	if err := s.unusable(); err != nil {
 		return err
