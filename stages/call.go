@@ -138,7 +138,7 @@ func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, 
 	claimed := known && p.May(source.Name()) && (c.entry.Socket != Internal || source.Class() == qube.AdminVM)
 	dest, there := c.head.dest.In(v)
 	policy := g.judge.Generation()
-	verdict := decided(source, p) || g.judge.Allows(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: shown(c.grant.arg)})
+	verdict := decided(source, p) || g.judge.Allows(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: c.argument()})
 	view := g.masked(v, source, dest)
 	has := c.method.Requires == nil || c.method.Requires(view, dest, c.grant.arg)
 
@@ -193,10 +193,22 @@ func (c *call[A, P]) work() (messages.Order, error) {
 	return o, nil
 }
 
-// shown is the text of an argument: what a policy rule may name.
-func shown(arg any) string {
-	if n, ok := arg.(qube.Noun); ok {
-		return n.Shown()
+// argument is the text of the argument, as a policy rule may name it.
+func (c *call[A, P]) argument() string {
+	if c.entry.fixedArg != "" {
+		return c.entry.fixedArg
 	}
-	return ""
+	text, _ := shown(c.grant.arg)
+	return text
+}
+
+// shown is the text of an argument, if it has one.
+func shown(arg any) (text string, ok bool) {
+	switch a := arg.(type) {
+	case string:
+		return a, true
+	case qube.Noun:
+		return a.Shown(), true
+	}
+	return "", false
 }

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"errors"
 	"strings"
 
 	"sallyport/messages"
@@ -60,7 +61,8 @@ const (
 type Field[T any] struct {
 	Want Want
 	Doc  string // its grammar, for people
-	// Read is the grammar. It holds no state, so it can reveal none. Its errors are exceptions that quote nothing.
+	// Read is the grammar. It holds no state, so it can reveal none. Its errors are exceptions that quote nothing; any other
+	// error, such as untrusted.ErrGrammar, is a ProtocolError that names the field.
 	Read func(untrusted.Bytes) (T, error)
 }
 
@@ -112,6 +114,7 @@ type Entry struct {
 	PayloadDoc   string
 	Kind         Kind
 
+	fixedArg string // of a name that holds its argument
 	sanitize func(e *Entry, h head, arg, payload untrusted.Bytes) (Sanitized, error)
 }
 
@@ -123,7 +126,9 @@ func Declare[A, P any](m Method[A, P]) Entry {
 			kind, acts = Kind(k), acts+1
 		}
 	}
-	_, _, fixed := strings.Cut(m.Name, "+")
+	_, fixedArg, fixed := strings.Cut(m.Name, "+")
+	var arg A
+	_, shows := shown(arg)
 	switch {
 	case m.Name == "" || m.Help == "" || m.Access == 0:
 		panic("stages: a method needs a name, help and access: " + m.Name)
@@ -133,16 +138,18 @@ func Declare[A, P any](m Method[A, P]) Entry {
 		panic("stages: a method needs a grammar for argument and payload: " + m.Name)
 	case fixed && m.Arg.Want != Forbidden:
 		panic("stages: the argument is in the method's name already: " + m.Name)
+	case m.Arg.Want != Forbidden && !shows:
+		panic("stages: policy must be able to see the argument, so its type is a string or a qube.Noun: " + m.Name)
 	case kind == Reads && m.Access&Write != 0:
 		panic("stages: a Read is never handed the means to write: " + m.Name)
 	}
 	return Entry{
 		Name: m.Name, Socket: m.Socket, Dest: m.Dest, Access: m.Access, Scope: m.Scope, Help: m.Help, Kind: kind,
-		Arg: m.Arg.Want, ArgDoc: m.Arg.Doc, Payload: m.Payload.Want, PayloadDoc: m.Payload.Doc,
+		fixedArg: fixedArg, Arg: m.Arg.Want, ArgDoc: m.Arg.Doc, Payload: m.Payload.Want, PayloadDoc: m.Payload.Doc,
 		sanitize: func(e *Entry, h head, rawArg, rawPayload untrusted.Bytes) (Sanitized, error) {
 			arg, err := m.Arg.Read(rawArg)
 			if err != nil {
-				return Sanitized{}, err
+				return Sanitized{}, malformed(err, errArgGrammar)
 			}
 			read := m.Payload.Read
 			if m.PayloadFor != nil {
@@ -150,7 +157,7 @@ func Declare[A, P any](m Method[A, P]) Entry {
 			}
 			payload, err := read(rawPayload)
 			if err != nil {
-				return Sanitized{}, err
+				return Sanitized{}, malformed(err, errPayloadGrammar)
 			}
 			return Sanitized{&call[A, P]{method: &m, entry: e, head: h, grant: Grant[A, P]{arg: arg, payload: payload}}}, nil
 		},
@@ -188,6 +195,20 @@ func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 	}
 	return true
 }
+
+// malformed gives err if it is an exception, and otherwise what the field at fault is.
+func malformed(err error, field *exception.Exception) error {
+	var e *exception.Exception
+	if errors.As(err, &e) && e != nil {
+		return e
+	}
+	return field
+}
+
+var (
+	errArgGrammar     = exception.New(exception.ProtocolError, "the argument is not what the method takes")
+	errPayloadGrammar = exception.New(exception.ProtocolError, "the payload is not what the method takes")
+)
 
 // errSkipped is what a zero state opens onto.
 var errSkipped = exception.New(exception.QubesException, "a stage was skipped")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,7 +29,9 @@ import (
 // daemon is the parts, and how to close them.
 type daemon struct {
 	cfg     config.Config
-	log     telemetry.Log
+	log     telemetry.Log // of the configured level
+	life    telemetry.Log // the lines about the daemon itself, whatever the level
+	isReady bool
 	actors  *actors.Daemon
 	book    *inventory.Inventory
 	failed  chan error // something stopped that should not
@@ -46,6 +49,14 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 			err = errors.Join(err, d.close())
 		}
 	}()
+	peers, err := peersOf(cfg.Peers)
+	if err != nil {
+		return d, usageError{err}
+	}
+	sockets, err := socketsIn(cfg.SocketDir)
+	if err != nil {
+		return d, usageError{err}
+	}
 	logger, sink, err := d.openLog(stderr)
 	if err != nil {
 		return d, err
@@ -53,11 +64,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err = d.openInventory(); err != nil {
 		return d, err
 	}
-	peers, err := peersOf(cfg.Peers)
-	if err != nil {
-		return d, fmt.Errorf("%w%w", errUsage, err)
-	}
-	if err = privateDir(cfg.SocketDir); err != nil {
+	if err = ownDir(cfg.SocketDir, passable(), 0o755); err != nil {
 		return d, err
 	}
 	entries := methods.All()
@@ -65,15 +72,11 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		entries = append(entries, methods.Drill()...)
 	}
 	d.actors, err = actors.Start(actors.Settings{
-		Catalogue: stages.NewCatalogue(entries...),
-		Gate:      stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...),
-		Book:      d.book,
-		Worker:    hypervisor.Drill{},
-		Sockets: map[stages.Socket]string{
-			stages.Admin:    filepath.Join(cfg.SocketDir, "qubesd.sock"),
-			stages.Internal: filepath.Join(cfg.SocketDir, "qubesd.internal.sock"),
-			stages.Misc:     filepath.Join(cfg.SocketDir, "qubesd.misc.sock"),
-		},
+		Catalogue:      stages.NewCatalogue(entries...),
+		Gate:           stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...),
+		Book:           d.book,
+		Worker:         hypervisor.Drill{},
+		Sockets:        sockets,
 		Peers:          peers,
 		Log:            logger,
 		MaxConnections: cfg.Limits.Connections,
@@ -87,20 +90,37 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.onClose(func() error {
+	err = d.serveHTTP(sink)
+	d.onClose(func() error { // before HTTP, which tells of it
 		ctx, cancel := context.WithTimeout(context.Background(), drainFor)
 		defer cancel()
 		return d.actors.Close(ctx)
 	})
-	return d, d.serveHTTP(sink)
+	return d, err
+}
+
+// socketsIn are the paths of the sockets (spec: wire.md 1).
+func socketsIn(dir string) (map[stages.Socket]string, error) {
+	const longest = len(syscall.RawSockaddrUnix{}.Path) - 1
+	sockets := map[stages.Socket]string{
+		stages.Admin:    filepath.Join(dir, "qubesd.sock"),
+		stages.Internal: filepath.Join(dir, "qubesd.internal.sock"),
+		stages.Misc:     filepath.Join(dir, "qubesd.misc.sock"),
+	}
+	for _, path := range sockets {
+		if len(path) > longest {
+			return nil, fmt.Errorf("--socket-dir: expected a directory of at most %d bytes, since the kernel allows no longer path of a socket", longest-len("/qubesd.internal.sock"))
+		}
+	}
+	return sockets, nil
 }
 
 func (d *daemon) onClose(fn func() error) { d.closers = append(d.closers, fn) }
 
 // close ends everything, last opened first.
 func (d *daemon) close() error {
-	if d.actors != nil {
-		d.log.Daemon(telemetry.Stopping)
+	if d.isReady {
+		d.life.Daemon(telemetry.Stopping)
 	}
 	var errs []error
 	for i := len(d.closers) - 1; i >= 0; i-- {
@@ -120,7 +140,7 @@ func (d *daemon) openLog(stderr io.Writer) (*zap.Logger, *telemetry.Sink, error)
 	if d.cfg.Log.File != "" {
 		f, err := os.OpenFile(d.cfg.Log.File, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, usageError{fmt.Errorf("--log-file: expected a file that can be written: %w", err)}
 		}
 		d.onClose(f.Close)
 		out = f
@@ -130,11 +150,14 @@ func (d *daemon) openLog(stderr io.Writer) (*zap.Logger, *telemetry.Sink, error)
 		return nil, nil, err
 	}
 	sink := telemetry.NewSink(out, logRoom, logDelay)
-	core := zapcore.NewCore(telemetry.Encoder(d.cfg.Log.Format == config.Console), sink, level)
+	encoder := telemetry.Encoder(d.cfg.Log.Format == config.Console)
+	core := zapcore.NewCore(encoder, sink, level)
 	logger := zap.New(telemetry.Limited(core, d.cfg.Limits.LogLinesPerSecond, sink))
-	d.log = telemetry.NewLog(logger)
+	d.log, d.life = telemetry.NewLog(logger), telemetry.NewLog(zap.New(zapcore.NewCore(encoder, sink, zapcore.InfoLevel)))
 	d.onClose(func() error {
-		d.log.Daemon(telemetry.Stopped)
+		if d.isReady {
+			d.life.Daemon(telemetry.Stopped)
+		}
 		sink.Close()
 		return nil
 	})
@@ -157,12 +180,12 @@ func (d *daemon) openInventory() error {
 		initial = func() (*inventory.Snapshot, error) {
 			s, err := inventory.FromFile(from)
 			if err != nil {
-				err = fmt.Errorf("%w%w", errUsage, err)
+				err = usageError{err}
 			}
 			return s, err
 		}
 	}
-	if err := privateDir(dir); err != nil {
+	if err := ownDir(dir, 0o700, 0o700); err != nil {
 		return err
 	}
 	st, err := store.Open(dir, storeLog{d.log})
@@ -189,25 +212,6 @@ type storeLog struct{ log telemetry.Log }
 
 func (l storeLog) Error(msg string) {
 	l.log.Daemon(telemetry.StoreFailed, zap.String(telemetry.KeyMessage, msg))
-}
-
-// privateDir makes a directory of our own, or sees that what is there is one that nobody else can write to.
-func privateDir(dir string) error {
-	mode := os.FileMode(0o700)
-	if os.Geteuid() == 0 {
-		mode = 0o755 // members of the sockets' group pass through
-	}
-	if err := os.MkdirAll(dir, mode); err != nil {
-		return err
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if info.Mode().Perm()&0o022 != 0 || !ours(info) {
-		return fmt.Errorf("%s: others can write there; choose another directory, or change its owner and mode", dir)
-	}
-	return nil
 }
 
 // peersOf makes the rule that says what a peer may claim: the first entry that fits counts, and no entry means nothing.
@@ -248,10 +252,11 @@ func peersOf(entries []config.Peer) (func(actors.Credentials) *messages.Peer, er
 
 // ready tells the log, and, for a demo, the person who started it, what to try next.
 func (d *daemon) ready(stdout io.Writer) {
-	d.log.Daemon(telemetry.Ready, zap.String(telemetry.KeyService, "sallyportd"), zap.String(telemetry.KeyVersion, version()),
+	d.isReady = true
+	d.life.Daemon(telemetry.Ready, zap.String(telemetry.KeyService, "sallyportd"), zap.String(telemetry.KeyVersion, version()),
 		zap.Int(telemetry.KeySchema, telemetry.SchemaVersion), zap.String(telemetry.KeyPath, d.cfg.SocketDir),
 		zap.Uint64(telemetry.KeyRevision, uint64(d.book.View().Revision())))
-	d.log.Sync()
+	d.life.Sync()
 	if !d.cfg.Demo {
 		return
 	}

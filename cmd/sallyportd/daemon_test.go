@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sallyport/stages/methods"
+	"sallyport/stages/permission"
 )
 
 func name(i int) string { return fmt.Sprintf("q%d", i) }
@@ -78,6 +82,63 @@ func TestInventoryIsLoadedOnlyIntoAnEmptyState(t *testing.T) {
 	assert.Len(t, p.events("inventory.ignored"), 1)
 }
 
+func TestReadyIsToldAtEveryLevel(t *testing.T) {
+	p := start(t, nil, "--demo", "--log-level", "error")
+	assert.Equal(t, 0, p.terminate())
+	assert.Len(t, p.events("ready"), 1)
+	assert.Len(t, p.events("stopped"), 1)
+	assert.Empty(t, p.events("actor.started"))
+}
+
+// Whoever reads the log may go away, as head does: that costs lines, not calls.
+func TestLogReaderMayLeave(t *testing.T) {
+	p := start(t, nil, "--demo", "--drill")
+	require.NoError(t, p.stderr.Close())
+	for range 3 {
+		_, err := p.call("drill.Crash+action", "work", "") // which has the log flushed
+		require.NoError(t, err)
+	}
+	assert.Equal(t, "1", p.must("admin.vm.feature.Get+service.cups", "work", ""))
+	assert.Equal(t, 0, p.terminate())
+}
+
+func TestStateIsForItsOwnerOnly(t *testing.T) {
+	deep := filepath.Join(t.TempDir(), "a", "b")
+	start(t, nil, "--state-dir", deep)
+	info, err := os.Stat(deep)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+
+	open := t.TempDir()
+	require.NoError(t, os.Chmod(open, 0o777))
+	start(t, nil, "--state-dir", open)
+	info, err = os.Stat(open)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+}
+
+// A handler that names no method would protect nothing.
+func TestHandlersNameMethods(t *testing.T) {
+	served := map[string]bool{}
+	for _, e := range methods.All() {
+		served[e.Name] = true
+	}
+	for _, h := range permission.AdminExtension {
+		for _, m := range h.Methods {
+			assert.True(t, served[m], m)
+		}
+	}
+}
+
+func TestProfilesShowNoArguments(t *testing.T) {
+	w := httptest.NewRecorder()
+	withoutArguments(w, httptest.NewRequest("GET", "/debug/pprof/goroutine?debug=2", nil))
+	assert.Equal(t, 403, w.Code)
+	w = httptest.NewRecorder()
+	withoutArguments(w, httptest.NewRequest("GET", "/debug/pprof/goroutine?debug=1", nil))
+	assert.Equal(t, 200, w.Code)
+}
+
 // runHere runs a daemon that is expected to refuse to start, in this process.
 func runHere(t *testing.T, args ...string) (code int, stderr string) {
 	t.Helper()
@@ -85,13 +146,7 @@ func runHere(t *testing.T, args ...string) (code int, stderr string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // if it starts after all, it ends at once
 	code = run(ctx, args, &out, &errs)
-	var said []string
-	for _, line := range strings.Split(strings.TrimSpace(errs.String()), "\n") {
-		if !strings.HasPrefix(line, "{") { // not the log
-			said = append(said, line)
-		}
-	}
-	return code, strings.Join(said, "\n")
+	return code, strings.TrimSpace(errs.String())
 }
 
 func TestBadInputIsOneLineAndExit2(t *testing.T) {
@@ -113,6 +168,7 @@ func TestBadInputIsOneLineAndExit2(t *testing.T) {
 		{[]string{"--log-level", "loud"}, "sallyportd: --log-level: expected one of debug, info, warn, error"},
 		{[]string{"--policy-dir", "/nosuch"}, "sallyportd: --policy-dir: expected a directory that exists"},
 		{[]string{"--http", "0.0.0.0:80", "--demo"}, "sallyportd: --http: expected a loopback address and a port, such as 127.0.0.1:9100"},
+		{[]string{"--demo", "--log-file", filepath.Join(dir, "no", "such")}, "sallyportd: --log-file: expected a file that can be written: "},
 		{[]string{"--config", settings}, "sallyportd: " + settings + ":3: limits.conections: expected one of the keys connections, "},
 		{[]string{"--config", source, "--demo"}, "sallyportd: " + source + ":2: peers[0].sources[0]: expected a qube's name"},
 		{[]string{"--state-dir", filepath.Join(dir, "s"), "--inventory", inventory}, "sallyportd: " + inventory + ":4: qubes[0].class: expected one of AppVM, "},

@@ -30,7 +30,7 @@ func (d *daemon) serveHTTP(sink *telemetry.Sink) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", d.healthz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/", withoutArguments)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -39,8 +39,25 @@ func (d *daemon) serveHTTP(sink *telemetry.Sink) error {
 			d.failed <- err
 		}
 	}()
-	d.onClose(func() error { return server.Shutdown(context.Background()) })
+	d.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if server.Shutdown(ctx) != nil { // a profile is being taken, which may take any time
+			return server.Close()
+		}
+		return nil
+	})
 	return nil
+}
+
+// withoutArguments serves the profiles, but for stacks with the words that functions were called with: they may be what a
+// client sent.
+func withoutArguments(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("debug") == "2" {
+		http.Error(w, "debug=2 is not served: it would show arguments", http.StatusForbidden)
+		return
+	}
+	pprof.Index(w, r)
 }
 
 // healthz answers 200 while everything makes progress, and 503 with the reason otherwise.

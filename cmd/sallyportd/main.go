@@ -13,7 +13,6 @@ import (
 	"syscall"
 
 	"sallyport/config"
-	"sallyport/internal/yamlfile"
 )
 
 // The exit codes.
@@ -24,6 +23,7 @@ const (
 )
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may go away without ending the daemon
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -44,8 +44,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	d, err := build(cfg, stderr)
 	if err != nil {
-		var bad *yamlfile.Error
-		if errors.As(err, &bad) || errors.Is(err, errUsage) {
+		var bad usageError
+		if errors.As(err, &bad) {
 			return fail(stderr, err, exitUsage)
 		}
 		return fail(stderr, err, exitFailed)
@@ -61,8 +61,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// errUsage marks what an operator can mend on the command line.
-var errUsage = errors.New("")
+// usageError is what an operator can mend on the command line, or in a file that it names.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 func fail(stderr io.Writer, err error, code int) int {
 	fmt.Fprintln(stderr, "sallyportd:", err)

@@ -42,6 +42,7 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	socket string
+	stderr io.ReadCloser
 	exited chan struct{}
 
 	mu    sync.Mutex
@@ -65,6 +66,7 @@ func start(t *testing.T, before []string, args ...string) *process {
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
+	p.stderr = stderr
 	ready := make(chan struct{})
 	go p.read(stderr, ready)
 	t.Cleanup(func() { p.kill() })

@@ -197,5 +197,11 @@ func (l Log) Library(level zapcore.Level, message string) {
 	l.write(level, LibraryMessage, zap.String(KeyMessage, message))
 }
 
+// Store tells that the store cannot write.
+func (l Log) Store(message string) {
+	l.write(zapcore.ErrorLevel, StoreFailed, zap.String(KeyMessage, message))
+	l.Sync()
+}
+
 // Daemon tells where the daemon stands in its life. fields are of the schema.
 func (l Log) Daemon(e Event, fields ...zap.Field) { l.write(zapcore.InfoLevel, e, fields...) }

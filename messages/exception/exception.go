@@ -38,7 +38,7 @@ func Internal(incident Field) *Exception {
 
 // Incident is the id that Internal was given; empty for any other exception.
 func (e *Exception) Incident() string {
-	if e.typ != QubesInternalError {
+	if e.typ != QubesInternalError || len(e.fields) == 0 {
 		return ""
 	}
 	return e.fields[0].Shown()
@@ -48,7 +48,7 @@ func (e *Exception) Incident() string {
 // then called to log err under a new incident id, which is all that the client gets.
 func Of(err error, report func(error) (incident Field)) *Exception {
 	var e *Exception
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e != nil {
 		return e
 	}
 	return Internal(report(err))

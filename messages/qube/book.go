@@ -34,3 +34,20 @@ func (f fixed) Commit() error            { return nil }
 
 // ErrFixed says that a Fixed book was asked to change.
 var ErrFixed = exception.New(exception.QubesNotImplementedError, "this daemon changes nothing")
+
+// ReadOnly is a Writer that refuses everything. A Tx of another module embeds it and says only what can be changed.
+type ReadOnly struct{}
+
+var _ Writer = ReadOnly{}
+
+// The methods of Writer. All of them return ErrFixed.
+
+func (ReadOnly) SetFeature(UUID, FeatureName, FeatureValue) error    { return ErrFixed }
+func (ReadOnly) RemoveFeature(UUID, FeatureName) error               { return ErrFixed }
+func (ReadOnly) SetProperty(UUID, PropertyName, PropertyValue) error { return ErrFixed }
+func (ReadOnly) ResetProperty(UUID, PropertyName) error              { return ErrFixed }
+func (ReadOnly) AddTag(UUID, Tag) error                              { return ErrFixed }
+func (ReadOnly) RemoveTag(UUID, Tag) error                           { return ErrFixed }
+func (ReadOnly) SetNotes(UUID, Notes) error                          { return ErrFixed }
+func (ReadOnly) AddLabel(Label) error                                { return ErrFixed }
+func (ReadOnly) RemoveLabel(LabelName) error                         { return ErrFixed }

@@ -123,6 +123,16 @@ func TestCommonChecks(t *testing.T) {
 	}
 }
 
+// TestDrillsAreApart: a daemon has them only when it is told to rehearse.
+func TestDrillsAreApart(t *testing.T) {
+	for _, e := range methods.All() {
+		assert.False(t, strings.HasPrefix(e.Name, "drill."), e.Name)
+	}
+	for _, e := range methods.Drill() {
+		assert.True(t, strings.HasPrefix(e.Name, "drill."), e.Name)
+	}
+}
+
 var update = flag.Bool("update", false, "write the golden file anew")
 
 // TestSurface shows a change of the API to whoever reviews it.

@@ -102,7 +102,9 @@ func setGuivm(tx qube.Tx, dest qube.Qube, value qube.FeatureValue) error {
 	if err != nil { // a dot, which names may have and tags may not (spec: model.md 2)
 		return exception.New(exception.QubesException, "qube %s cannot be a GUI domain: its name makes no tag", guivm)
 	}
-	dest, _ = tx.QubeByID(dest.ID()) // with the tags that it was given just now
+	if now, ok := tx.QubeByID(dest.ID()); ok { // with the tags that it was given just now
+		dest = now
+	}
 	for old := range dest.Tags() {
 		if _, is := old.Cut("guivm-"); is && old != tag {
 			if err := tx.RemoveTag(dest.ID(), old); err != nil {

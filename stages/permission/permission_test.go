@@ -1,0 +1,193 @@
+package permission_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sallyport/messages"
+	"sallyport/messages/exception"
+	"sallyport/messages/qube"
+	"sallyport/messages/untrusted"
+	"sallyport/stages"
+	"sallyport/stages/permission"
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+var (
+	dom0 = qube.Plain{IsNamed: qube.Dom0, HasID: qube.Dom0UUID, IsA: qube.AdminVM}
+	work = qube.Plain{IsNamed: must(qube.ParseName("work")), HasID: must(qube.ParseUUID("11111111-2222-4333-8444-555555555555")), IsA: qube.AppVM}
+	away = qube.Plain{IsNamed: must(qube.ParseName("away")), HasID: must(qube.ParseUUID("21111111-2222-4333-8444-555555555555")), IsA: qube.RemoteVM}
+)
+
+// TestAdminExtension: what it refuses, and that it refuses nothing else (spec: extensions.md 2; model.md 11).
+func TestAdminExtension(t *testing.T) {
+	tag := func(s string) any { return must(qube.ParseTag(s)) }
+	feature := func(s string) any { return must(qube.ParseFeatureName(s)) }
+	type rule struct {
+		methods []string
+		arg     any
+		dom0    bool // may it?
+		others  bool
+	}
+	tags, features := []string{"admin.vm.tag.Set", "admin.vm.tag.Remove"}, []string{"admin.vm.feature.Set", "admin.vm.feature.Remove", "dest.feat.Set"}
+	for _, r := range []rule{
+		{tags, tag("office"), true, true},
+		{tags, tag("created-by"), true, true},
+		{tags, tag("xcreated-by-work"), true, true},
+		{tags, tag("created-by-work"), true, false},
+		{tags, tag("created-by-"), true, false},
+		{tags, tag("disp-created-by-work"), true, false},
+		{tags, tag("disp-created-by-"), true, false},
+		{[]string{"admin.vm.tag.Get", "admin.vm.tag.List"}, tag("created-by-work"), true, true},
+		{features, feature("deferred-netvm-original"), false, false},
+		{features, feature("preload-dispvm"), false, false},
+		{features, feature("preload-dispvm-completed"), false, false},
+		{features, feature("preload-dispvm-in-progress"), false, false},
+		{features, feature("preload-dispvm-max"), true, true},
+		{features, feature("Preload-dispvm"), true, true},
+		{[]string{"admin.vm.feature.Get", "admin.vm.feature.List"}, feature("preload-dispvm"), true, true},
+	} {
+		for _, method := range r.methods {
+			for source, may := range map[qube.Qube]bool{dom0: r.dom0, work: r.others, away: r.others} {
+				var refused error
+				for _, h := range permission.AdminExtension {
+					if slices.Contains(h.Methods, method) {
+						keep, err := h.Check(stages.Facts{Method: method, View: qube.Only(work, away), Source: source, Dest: work, Arg: r.arg})
+						assert.Nil(t, keep, "no list is filtered")
+						if err != nil {
+							refused = err
+						}
+					}
+				}
+				if may {
+					assert.NoError(t, refused, "%s %v from %s", method, r.arg, source.Shown())
+				} else {
+					assert.Same(t, exception.Denied, refused, "%s %v from %s: refusals are one constant", method, r.arg, source.Shown())
+				}
+			}
+		}
+	}
+}
+
+// TestJudges: what each allows and shows, behind a gate.
+func TestJudges(t *testing.T) {
+	var seen []string
+	look := stages.Declare(stages.Method[struct{}, struct{}]{
+		Name: "t.Look", Help: "looks", Dest: stages.AnyQube, Access: stages.Read, Arg: stages.None, Payload: stages.None,
+		Read: func(v qube.View, _ stages.Grant[struct{}, struct{}]) (messages.Reply, error) {
+			for q := range v.Qubes() {
+				seen = append(seen, q.Shown())
+			}
+			return messages.Empty, nil
+		},
+	})
+	seal := func(s string) untrusted.Bytes { return untrusted.Seal([]byte(s)) }
+	view := qube.Only(work, away)
+	all := []string{"dom0", "away", "work"}
+	for _, c := range []struct {
+		judge  stages.Judge
+		source string
+		peer   messages.Peer
+		sees   []string // nil if it is denied
+	}{
+		{permission.OnlyDom0{}, "dom0", messages.Peer{Any: true}, all},
+		{permission.OnlyDom0{}, "work", messages.Peer{Any: true}, nil},
+		{permission.OnlyDom0{}, "away", messages.Peer{Any: true}, nil},
+		{permission.OnlyDom0{}, "work", messages.Peer{Any: true, Decided: true}, []string{"work"}}, // allowed by qrexec
+		{permission.Everyone{}, "dom0", messages.Peer{Any: true}, all},
+		{permission.Everyone{}, "work", messages.Peer{Any: true}, all},
+		{permission.Everyone{}, "away", messages.Peer{Any: true}, all},
+		{permission.Everyone{}, "work", messages.Peer{}, nil}, // not this peer's to claim
+	} {
+		r := messages.Request{Call: seal("t.Look"), Source: seal(c.source), DestType: seal("name"), Dest: seal("work")}
+		sanitized, err := stages.NewCatalogue(look).Sanitize(stages.Admin, r)
+		require.NoError(t, err)
+		seen = nil
+		a, err := stages.NewGate(c.judge).Judge(sanitized, &c.peer, view)
+		if c.sees == nil {
+			assert.ErrorIs(t, err, exception.Denied, "%T %s", c.judge, c.source)
+			continue
+		}
+		require.NoError(t, err, "%T %s", c.judge, c.source)
+		_, err = a.Read()
+		require.NoError(t, err)
+		assert.Equal(t, c.sees, seen, "%T %s", c.judge, c.source)
+	}
+}
+
+// net is a view with references: work is based on base and gets its network from wall, base is based on deep.
+type net struct{ qube.View }
+
+func (n net) Template(q qube.Qube) (qube.Qube, bool) {
+	switch q {
+	case work:
+		return base, true
+	case base:
+		return deep, true
+	}
+	return nil, false
+}
+
+func (n net) Netvm(q qube.Qube) (qube.Qube, bool) { return wall, q == work }
+
+var (
+	base = plain("base", "3")
+	wall = plain("wall", "4")
+	deep = plain("deep", "5")
+)
+
+func plain(name, digit string) qube.Qube {
+	return qube.Plain{IsNamed: must(qube.ParseName(name)), HasID: must(qube.ParseUUID(digit + "1111111-2222-4333-8444-555555555555")), IsA: qube.TemplateVM}
+}
+
+// TestTheMaskOfOnlyDom0: the qube that a call is about is there, and what it refers to; everybody else is absent, in
+// whatever way one asks (design: 7).
+func TestTheMaskOfOnlyDom0(t *testing.T) {
+	v := net{qube.Only(work, away, base, wall, deep)}
+	for _, c := range []struct {
+		dest qube.Qube
+		sees []qube.Qube
+	}{
+		{work, []qube.Qube{base, wall, work}},
+		{base, []qube.Qube{base, deep}},
+		{away, []qube.Qube{away}},
+		{dom0, []qube.Qube{dom0}},
+		{qube.Nobody, nil},
+	} {
+		m := permission.OnlyDom0{}.Mask(v, away, c.dest)
+		assert.Equal(t, c.sees, slices.Collect(m.Qubes()))
+		for range m.Qubes() {
+			break // must not panic: an iterator stops when it is told to
+		}
+		for q := range v.Qubes() {
+			for _, ref := range []qube.Ref{qube.ByName(q.Name()), qube.ByID(q.ID())} {
+				_, there := ref.In(m)
+				assert.Equal(t, slices.Contains(c.sees, q), there, "%s for who acts on %s", ref.Shown(), c.dest.Shown())
+			}
+			template, has := m.Template(q)
+			assert.True(t, !has || slices.Contains(c.sees, template), "the template of %s for who acts on %s", q.Shown(), c.dest.Shown())
+			netvm, has := m.Netvm(q)
+			assert.True(t, !has || slices.Contains(c.sees, netvm), "the netvm of %s for who acts on %s", q.Shown(), c.dest.Shown())
+		}
+	}
+	m := permission.OnlyDom0{}.Mask(v, away, work)
+	template, _ := m.Template(work)
+	netvm, _ := m.Netvm(work)
+	assert.Equal(t, []qube.Qube{base, wall}, []qube.Qube{template, netvm})
+	assert.Equal(t, v, permission.Everyone{}.Mask(v, away, work))
+}
+
+// TestJudgesNeverChangeTheirMind, so that no call is judged twice for their sake.
+func TestJudgesNeverChangeTheirMind(t *testing.T) {
+	assert.Equal(t, permission.OnlyDom0{}.Generation(), permission.OnlyDom0{}.Generation())
+	assert.Equal(t, permission.Everyone{}.Generation(), permission.Everyone{}.Generation())
+}
