@@ -20,7 +20,6 @@ type call struct {
 	sanitized  stages.Sanitized
 	authorized stages.Authorized
 	order      messages.Order
-	conn       *connection // asked whether the client has left before queued work is begun
 
 	reply messages.Reply
 	err   error
@@ -54,9 +53,6 @@ func (c *call) method() string {
 	}
 	return ""
 }
-
-// gone reports whether the client has left.
-func (c *call) gone() bool { return c.conn.gone() }
 
 // done sends c home with its outcome.
 func (c *call) done(ctx actor.Context, reply messages.Reply, err error) {

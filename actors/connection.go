@@ -95,13 +95,6 @@ func (c *connection) write(frame []byte) (rest []byte, err error) {
 	return nil, nil
 }
 
-// gone reports whether the client has closed both sides. A client that has only ended its request has not.
-func (c *connection) gone() bool {
-	fds := []unix.PollFd{{Fd: int32(c.fd)}}
-	n, err := unix.Poll(fds, 0)
-	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-}
-
 // close ends the connection. What the client has not read yet, it still can.
 func (c *connection) close() {
 	if !c.ended {

@@ -3,7 +3,6 @@ package actors
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -19,8 +18,7 @@ type crash struct {
 
 // newCrash is called by the deferred function that recovered reason, while the stack still exists.
 func newCrash(reason any) *crash {
-	var carried *crash
-	if err, ok := reason.(error); ok && errors.As(err, &carried) {
+	if carried, ok := reason.(*crash); ok { // never errors.As, which would run the reason's own methods
 		return carried // from a goroutine that worked for the actor
 	}
 	var pcs [64]uintptr

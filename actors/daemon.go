@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -120,8 +121,10 @@ type Daemon struct {
 	listeners                                    []*socket
 	units                                        []*unit
 
-	closing sync.Once
-	closed  error
+	commits     sync.WaitGroup // being written
+	closingDown atomic.Bool
+	closing     sync.Once
+	closed      error
 }
 
 // Start opens the sockets and serves calls until Close. It returns an error, and has changed nothing, if a socket cannot
@@ -182,7 +185,15 @@ func (d *Daemon) Close(ctx context.Context) error {
 const lastWords = time.Second
 
 func (d *Daemon) close(ctx context.Context) error {
+	d.closingDown.Store(true)
 	for _, s := range d.listeners {
+		s.shut()
+	}
+	for _, s := range d.listeners {
+		select {
+		case <-s.drained:
+		case <-ctx.Done():
+		}
 		s.close()
 	}
 	d.watched.halt()
@@ -192,10 +203,26 @@ func (d *Daemon) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	_ = d.open.wait(ctx) // whoever did not take his answer by now is the reason of the error that there is
+	err = errors.Join(err, d.commitsDone(ctx))
 	d.watched.close()
 	d.system.Shutdown()
 	d.workers.close()
 	return err
+}
+
+// commitsDone returns when the book is not being written to, so that it may be closed.
+func (d *Daemon) commitsDone(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		d.commits.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return errors.New("actors: a commit does not end")
+	}
 }
 
 // stop ends actors, and returns when they have ended.
@@ -204,8 +231,11 @@ func (d *Daemon) stop(units []*unit) (err error) {
 	for i, u := range units {
 		stopped[i] = d.system.Root.StopFuture(u.pid)
 	}
-	for _, f := range stopped {
+	for i, f := range stopped {
 		err = errors.Join(err, f.Wait())
+		if u := units[i]; u.kind != "qube" { // whose end the family tells
+			d.log.Actor(telemetry.ActorStopped, u.name, u.kind, u.parent)
+		}
 	}
 	return err
 }
@@ -228,7 +258,7 @@ func (d *Daemon) spawn(name, kind string, dispatcher actor.Dispatcher, queue int
 	}
 	u.pid = pid
 	d.units = append(d.units, u)
-	d.log.Actor(telemetry.ActorStarted, name, kind, "", false)
+	d.log.Actor(telemetry.ActorStarted, name, kind, "")
 	return pid
 }
 
@@ -255,6 +285,10 @@ func (d *Daemon) send(pid *actor.PID, message any) { d.system.Root.Send(pid, mes
 func (d *Daemon) refuse(message any) {
 	switch m := message.(type) { // anything else is for a request that is over, or asks for nothing
 	case *call:
+		if d.closingDown.Load() {
+			d.send(m.request, &answer{err: errStopping})
+			return
+		}
 		d.shed("an actor's queue is full or closed")
 		d.send(m.request, &answer{err: errBusy})
 	case *committed: // the ledger was stopped meanwhile, but what has become of the changes is known
@@ -279,10 +313,11 @@ func (d *Daemon) answerCrash(u *unit, streak int, reason, message any) {
 	if !ok {
 		c = newCrash(reason)
 	}
-	id := d.tellCrash(u.name, u.kind, streak, c, message)
-	if m, ok := message.(carrier); ok {
-		d.send(m.carries().request, &answer{err: exception.Internal(id)})
+	id := incident("i-unknown")
+	if m, ok := message.(carrier); ok && m.carries() != nil {
+		defer func() { d.send(m.carries().request, &answer{err: exception.Internal(id)}) }() // whatever the log does
 	}
+	id = d.tellCrash(u.name, u.kind, streak, c, message)
 }
 
 // carrier is a message about a call.
@@ -296,7 +331,7 @@ func (d *Daemon) tellCrash(name, kind string, streak int, c *crash, message any)
 		Incident: id.Shown(), Actor: name, Kind: kind, Handling: fmt.Sprintf("%T", message), PanicType: c.panicType,
 		Fingerprint: c.fingerprint(), Stack: c.stack(), Streak: streak,
 	}
-	if m, ok := message.(carrier); ok {
+	if m, ok := message.(carrier); ok && m.carries() != nil {
 		line.Method = m.carries().method()
 	}
 	d.log.Crash(line)

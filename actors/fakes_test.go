@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -334,8 +333,3 @@ func answerOf(err error) messages.Answer {
 }
 
 var denied = answerOf(exception.Denied)
-
-func here() string {
-	_, file, _, _ := runtime.Caller(1)
-	return file
-}

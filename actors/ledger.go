@@ -26,7 +26,9 @@ type page struct {
 	waiting []*call    // whose changes it holds, answered when it is committed
 	since   stamp      // its first change
 
-	committing bool // another group is being written
+	committing bool        // another group is being written
+	patience   func() bool // stops the timer of that
+	stuck      bool        // writing takes too long, so that nothing more is taken in
 }
 
 // committed is what the goroutine that writes a group reports.
@@ -35,6 +37,12 @@ type committed struct {
 	since stamp
 	err   error
 }
+
+// writesTooLong is what the ledger tells itself when a commit has used up its budget. Who waits for it goes on waiting,
+// since nobody knows whether it will be on disk; nobody else begins to.
+type writesTooLong struct{}
+
+var errStuckDisk = exception.New(exception.QubesException, "the inventory is not being written; try again")
 
 func newLedger(d *Daemon) func() actor.Actor {
 	p := &page{}
@@ -49,6 +57,13 @@ func (l *ledger) Receive(ctx actor.Context) {
 		l.change(ctx, m)
 	case *committed:
 		l.answer(ctx, m)
+	case *writesTooLong:
+		l.stuck = l.committing
+		if l.stuck {
+			l.d.health.failing("disk", "a commit does not end")
+		}
+	case prove:
+		_ = l.d.settings.Book.Begin().Try(func(qube.Tx) error { return errStuckDisk }) // which undoes nothing
 	case *actor.Stopping:
 		for _, c := range l.waiting { // never to be written
 			c.done(ctx, messages.Reply{}, errStopping)
@@ -59,6 +74,11 @@ func (l *ledger) Receive(ctx actor.Context) {
 
 // change tries one change. It is answered at once if it failed, since then nothing has happened.
 func (l *ledger) change(ctx actor.Context, c *call) {
+	if l.stuck {
+		l.d.shed("the inventory is not being written")
+		c.done(ctx, messages.Reply{}, errStuckDisk)
+		return
+	}
 	if l.group == nil {
 		l.group = l.d.settings.Book.Begin()
 	}
@@ -87,7 +107,10 @@ func (l *ledger) commit(ctx actor.Context) {
 	group, done := l.group, &committed{calls: l.waiting, since: l.since}
 	l.group, l.waiting, l.committing = nil, nil, true
 	self := ctx.Self()
+	l.patience = l.d.settings.Clock.AfterFunc(l.d.settings.CallBudget, func() { l.d.send(self, &writesTooLong{}) })
+	l.d.commits.Add(1)
 	l.d.workers.Schedule(func() {
+		defer l.d.commits.Done()
 		guarded(group.Commit, func(err error) {
 			done.err = err
 			l.d.send(self, done)
@@ -97,11 +120,18 @@ func (l *ledger) commit(ctx actor.Context) {
 
 // answer tells the callers of a group that it is on disk, or that nobody knows. What could fail comes after that.
 func (l *ledger) answer(ctx actor.Context, m *committed) {
-	l.committing = false
+	l.patience()
+	if l.committing = false; l.stuck {
+		l.stuck = false
+		l.d.health.recovered("disk")
+	}
 	l.commit(ctx)
 	var crashed *crash
-	if errors.As(m.err, &crashed) { // which the log tells once, for all of them
+	switch { // the log tells once, for all of them
+	case errors.As(m.err, &crashed):
 		m.err = exception.Internal(l.d.tellCrash("ledger", "ledger", 1, crashed, m))
+	case m.err != nil:
+		m.err = l.d.translate(m.err, "ledger", m.calls[0])
 	}
 	now := l.d.now()
 	for _, c := range m.calls {

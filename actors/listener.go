@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"time"
 
@@ -38,20 +39,30 @@ func (l *listener) Receive(ctx actor.Context) {
 // acceptPause is how long to wait when the system has no descriptor or memory for another connection.
 const acceptPause = 10 * time.Millisecond
 
-// accept takes connections until the socket is closed.
+// accept takes connections until the socket is shut, and then those that were there already.
 func (l *listener) accept() error {
 	raw, err := l.socket.file.SyscallConn()
 	if err != nil {
-		return nil // closed already
+		return err
 	}
+	err = l.acceptAll(raw)
+	close(l.socket.drained) // not after a panic, which has the actor begin anew
+	return err
+}
+
+func (l *listener) acceptAll(raw syscall.RawConn) error {
 	requests := newRequests(l.d, l.socket)
 	for {
 		fd, err := acceptOne(raw)
 		switch {
 		case err == nil:
 			requests.start(fd)
-		case l.socket.isClosed():
-			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded): // shut
+			return raw.Control(func(s uintptr) {
+				for fd, err := acceptOn(s); err == nil; fd, err = acceptOn(s) {
+					requests.start(fd)
+				}
+			})
 		case err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOBUFS || err == unix.ENOMEM:
 			l.d.shed("the system has no room for another connection")
 			l.socket.pause(acceptPause)
@@ -63,14 +74,19 @@ func (l *listener) accept() error {
 
 func acceptOne(raw syscall.RawConn) (fd int, err error) {
 	if closed := raw.Read(func(s uintptr) bool {
-		// Not unix.Accept4, which makes four allocations of an address that nobody asked for.
-		n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, s, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-		if fd, err = int(n), nil; errno != 0 {
-			err = errno
-		}
+		fd, err = acceptOn(s)
 		return err != unix.EAGAIN
 	}); closed != nil {
 		return -1, closed
 	}
 	return fd, err
+}
+
+// acceptOn is unix.Accept4 without the four allocations for an address that nobody asked for.
+func acceptOn(s uintptr) (fd int, err error) {
+	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, s, 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
 }

@@ -172,10 +172,10 @@ func (m *mailbox) some() (more bool) {
 	returned := false
 	defer func() {
 		if reason := recover(); reason != nil {
-			m.invoker.EscalateFailure(newCrash(reason), message)
+			m.escalate(newCrash(reason), message)
 			more = true
 		} else if !returned { // runtime.Goexit: this goroutine ends, and the actor shall not end with it
-			m.invoker.EscalateFailure(newCrash(goexit{}), message)
+			m.escalate(newCrash(goexit{}), message)
 			m.handover.Schedule(m.wakeUp)
 		}
 	}()
@@ -198,6 +198,16 @@ func (m *mailbox) some() (more bool) {
 	returned = true
 	m.handover.Schedule(m.wakeUp)
 	return false
+}
+
+// escalate hands a crash to the supervisor. If that panics too, the actor goes on as it is: it would hang otherwise.
+func (m *mailbox) escalate(c *crash, message any) {
+	defer func() {
+		if recover() != nil {
+			m.setSuspended(false)
+		}
+	}()
+	m.invoker.EscalateFailure(c, message)
 }
 
 // next takes a message: the library's first, and no other while suspended. If there is none, the mailbox is idle.

@@ -195,6 +195,9 @@ func (p *poller) Receive(ctx actor.Context) {
 		if errors.As(m.err, &c) {
 			panic(c)
 		}
+		if m.err != nil && !errors.Is(m.err, os.ErrClosed) {
+			p.d.health.failing("poller", "nobody waits for slow clients: "+m.err.Error())
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -94,7 +95,7 @@ func (f *family) spawn(id qube.UUID) *unit {
 		panic("actors: a fresh id was taken")
 	}
 	u.pid = pid
-	f.d.log.Actor(telemetry.ActorStarted, u.name, u.kind, u.parent, false)
+	f.d.log.Actor(telemetry.ActorStarted, u.name, u.kind, u.parent)
 	return u
 }
 
@@ -111,7 +112,7 @@ func (f *family) left(u *unit) {
 	delete(f.units, u.name)
 	f.mu.Unlock()
 	f.d.health.recovered(u.name)
-	f.d.log.Actor(telemetry.ActorStopped, u.name, u.kind, u.parent, false)
+	f.d.log.Actor(telemetry.ActorStopped, u.name, u.kind, u.parent)
 }
 
 func (f *family) all() []*unit {
@@ -135,9 +136,11 @@ type qubeActor struct {
 // desk is what a qube's actor has before it. It outlives a crash.
 type desk struct {
 	queue   []*call
-	current *call
+	current *call                   // being worked at
 	cancel  context.CancelCauseFunc // of current
-	overdue func() bool             // stops the timer of current's budget
+	budget  func() bool             // stops the timer of current's budget, or of its grace
+	told    bool                    // current took too long: it was told to end, and its caller was told so
+	stuck   bool                    // and it has not ended: nobody can be served
 	resting func() bool             // stops the timer until the actor is idle; nil: not set
 	done    int                     // orders, whatever became of them
 }
@@ -149,7 +152,10 @@ type worked struct {
 	err   error
 }
 
-// carries gives the call that a message is about, for the supervisor to answer.
+// overdue is what a call's budget tells when it is used up.
+type overdue struct{ call *call }
+
+// carries gives the call that a message is about, for the supervisor to answer; nil if there is none, or none any more.
 func (w *worked) carries() *call { return w.call }
 func (c *call) carries() *call   { return c }
 
@@ -160,7 +166,7 @@ var (
 	errOverdue  = exception.New(exception.QubesException, "the call did not finish within its time")
 	errStopping = exception.New(exception.QubesException, "the daemon is stopping")
 	errQueue    = exception.New(exception.QubesException, "too many calls wait for this qube; try again")
-	errGone     = errors.New("the client left")
+	errStuck    = exception.New(exception.QubesException, "this qube is busy with work that does not end; try again")
 )
 
 func (a *qubeActor) Receive(ctx actor.Context) {
@@ -171,6 +177,8 @@ func (a *qubeActor) Receive(ctx actor.Context) {
 		a.take(ctx, m)
 	case *worked:
 		a.finish(ctx, m)
+	case *overdue:
+		a.giveUp(ctx, m.call)
 	case *actor.Stopping:
 		a.stop(ctx)
 	}
@@ -182,19 +190,23 @@ func (a *qubeActor) take(ctx actor.Context, c *call) {
 		a.resting()
 		a.resting = nil
 	}
-	if len(a.queue) >= a.d.settings.QubeQueue {
-		a.done++
-		a.d.shed("a qube's queue is full")
-		c.done(ctx, c.reply, errQueue)
-		return
-	}
-	if a.current != nil {
+	switch {
+	case a.stuck:
+		a.turnAway(ctx, c, errStuck)
+	case len(a.queue) >= a.d.settings.QubeQueue:
+		a.turnAway(ctx, c, errQueue)
+	case a.current != nil:
 		a.queue = append(a.queue, c)
-		return
-	}
-	if !a.begin(ctx, c) {
+	case !a.begin(ctx, c):
 		a.next(ctx)
 	}
+}
+
+// turnAway refuses an order that is not begun.
+func (a *qubeActor) turnAway(ctx actor.Context, c *call, why error) {
+	a.done++
+	a.d.shed("a qube is too busy")
+	c.done(ctx, c.reply, why)
 }
 
 // begin hands the order to the worker, and reports whether it is at work. If that panics, this call is over, and the
@@ -211,8 +223,8 @@ func (a *qubeActor) begin(ctx actor.Context, c *call) bool {
 	}
 	budget, cancel := context.WithCancelCause(context.Background())
 	a.current, a.cancel = c, cancel
-	a.overdue = a.d.settings.Clock.AfterFunc(a.d.settings.CallBudget, func() { cancel(errOverdue) })
 	self := ctx.Self()
+	a.budget = a.d.settings.Clock.AfterFunc(a.d.settings.CallBudget, func() { a.d.send(self, &overdue{c}) })
 	go func() {
 		report := &worked{call: c}
 		guarded(func() (err error) {
@@ -230,28 +242,53 @@ func (a *qubeActor) begin(ctx actor.Context, c *call) bool {
 
 // finish answers the current call and begins the next.
 func (a *qubeActor) finish(ctx actor.Context, m *worked) {
-	a.overdue()
+	a.budget()
 	a.cancel(nil)
-	a.current, a.cancel, a.overdue = nil, nil, nil
+	answered := a.told
+	a.current, a.cancel, a.budget, a.told, a.stuck = nil, nil, nil, false, false
 	var c *crash
 	if errors.As(m.err, &c) {
+		if answered {
+			m.call = nil
+		}
 		panic(c) // the work's crash is the actor's: one supervisor, one answer, one log line
 	}
-	m.call.actedAt = a.d.now()
-	m.call.done(ctx, m.reply, m.err)
+	if !answered {
+		m.call.actedAt = a.d.now()
+		m.call.done(ctx, m.reply, m.err)
+	}
 	a.next(ctx)
 }
 
-// next begins the next order whose client is still there, or waits to be idle.
+// grace is how long work may take to end once it is told to.
+const grace = time.Second
+
+// giveUp tells the work to end, and answers its caller at once. If it does not end all the same, nobody knows when it
+// will: then all who wait behind it are answered, too.
+func (a *qubeActor) giveUp(ctx actor.Context, c *call) {
+	if a.current != c {
+		return
+	}
+	if !a.told {
+		a.told = true
+		a.cancel(errOverdue)
+		self := ctx.Self()
+		a.budget = a.d.settings.Clock.AfterFunc(grace, func() { a.d.send(self, &overdue{c}) })
+		c.done(ctx, c.reply, errOverdue)
+		return
+	}
+	a.stuck = true
+	for _, waiting := range a.queue {
+		a.turnAway(ctx, waiting, errStuck)
+	}
+	a.queue = nil
+}
+
+// next begins the next order, whether or not its client is still there (spec: wire.md 5), or waits to be idle.
 func (a *qubeActor) next(ctx actor.Context) {
 	for a.current == nil && len(a.queue) > 0 {
 		c := a.queue[0]
 		a.queue = a.queue[1:]
-		if c.gone() {
-			a.done++
-			c.done(ctx, c.reply, errGone)
-			continue
-		}
 		if a.begin(ctx, c) {
 			return
 		}
@@ -268,9 +305,11 @@ func (a *qubeActor) stop(ctx actor.Context) {
 		a.resting()
 	}
 	if a.current != nil {
-		a.overdue()
+		a.budget()
 		a.cancel(errStopping)
-		a.queue = append(a.queue, a.current)
+		if !a.told {
+			a.queue = append(a.queue, a.current)
+		}
 	}
 	for _, c := range a.queue {
 		c.done(ctx, c.reply, errStopping)

@@ -26,6 +26,7 @@ type request struct {
 	call    call
 	uid     uint32
 	phase   phase
+	full    bool // one connection too many, to be refused once it has been heard
 
 	started, answered stamp
 	rest              []byte               // of the reply, that the client has not taken yet
@@ -68,17 +69,30 @@ func (rs *requests) start(fd int) {
 	d := rs.d
 	d.stats.accepted.Add(1)
 	r := &request{d: d, socket: rs.socket, conn: connection{fd: fd}, started: d.now()}
-	if !d.open.begin(d.settings.MaxConnections) {
-		d.stats.refused.Add(1)
-		d.shed("too many connections")
+	switch n := d.open.begin(); {
+	case n > d.settings.MaxConnections+courtesy:
+		d.tooMany()
 		_, _ = r.conn.write(errFull.AppendFrame(nil))
 		r.conn.close()
+		d.open.end()
 		return
+	case n > d.settings.MaxConnections:
+		d.tooMany()
+		r.full = true
 	}
 	r.mailbox.limit, r.mailbox.sheds, r.mailbox.refuse = requestQueue, isReady, d.refuse
-	r.call.socket, r.call.conn = rs.socket.kind, &r.conn
+	r.call.socket = rs.socket.kind
 	rs.next = r
 	rs.root.Spawn(rs.props)
+}
+
+// courtesy is how many connections beyond the limit are read before they are refused: who is interrupted while he still
+// sends often does not read why.
+const courtesy = 128
+
+func (d *Daemon) tooMany() {
+	d.stats.refused.Add(1)
+	d.shed("too many connections")
 }
 
 var errFull = exception.New(exception.QubesException, "the daemon has too many connections; try again")
@@ -160,6 +174,9 @@ func (r *request) arrive(ctx actor.Context) {
 	if err == nil {
 		c.raw, err = messages.ParseRequestWithin(r.conn.take(), r.d.settings.HeaderLimit)
 	}
+	if err == nil && r.full {
+		err = errFull
+	}
 	if err != nil {
 		r.finish(ctx, messages.Reply{}, err)
 		return
@@ -173,19 +190,22 @@ func (r *request) finish(ctx actor.Context, reply messages.Reply, err error) {
 	if r.phase == replying {
 		return
 	}
-	r.phase, r.answered = replying, r.d.now()
-	switch {
-	case errors.Is(err, errGone):
-		r.end(ctx, err)
-		return
-	case err != nil:
-		r.exception = r.d.translate(err, "request", &r.call)
-		r.rest = r.exception.AppendFrame(nil)
-	default:
-		r.rest = reply.AppendFrame(make([]byte, 0, len(reply.Body)+2))
+	// An exception's parts may be somebody else's, and panic: till all is made, nothing has been replied.
+	var e *exception.Exception
+	var frame []byte
+	if err != nil {
+		e = r.d.translate(err, "request", &r.call)
+		frame = e.AppendFrame(nil)
+	} else {
+		frame = reply.AppendFrame(make([]byte, 0, len(reply.Body)+2))
 	}
-	r.replied = len(r.rest)
+	r.reply(e, frame)
 	r.write(ctx)
+}
+
+// reply settles what the client gets.
+func (r *request) reply(e *exception.Exception, frame []byte) {
+	r.phase, r.answered, r.exception, r.rest, r.replied = replying, r.d.now(), e, frame, len(frame)
 }
 
 // write gives the client what it takes of the reply, and ends when that is all.
@@ -201,17 +221,17 @@ func (r *request) write(ctx actor.Context) {
 
 // end closes the connection, tells the log, and ends the actor. err says that the client did not take the answer.
 func (r *request) end(ctx actor.Context, err error) {
-	r.close()
-	r.tell(err)
+	r.close(err)
 	ctx.Stop(ctx.Self())
 }
 
-func (r *request) close() {
+func (r *request) close(err error) {
 	r.rest = nil
 	if r.conn.fd >= 0 {
 		r.d.watched.forget(r)
 		r.conn.close()
-		r.d.open.end()
+		defer r.d.open.end() // last: who waits for the calls waits for their lines too
+		r.tell(err)
 	}
 }
 
@@ -223,13 +243,11 @@ func (r *request) crashed(c *crash, message any) *crash {
 	}
 	err := error(c)
 	if r.phase != replying {
-		r.phase, r.answered, r.exception = replying, r.d.now(), exception.Internal(id)
-		frame := r.exception.AppendFrame(nil)
-		r.replied = len(frame)
-		_, err = r.conn.write(frame)
+		e := exception.Internal(id)
+		r.reply(e, e.AppendFrame(nil))
+		_, err = r.conn.write(r.rest)
 	}
-	r.close()
-	r.tell(err)
+	r.close(err)
 	return c
 }
 
@@ -317,14 +335,8 @@ type openCalls struct {
 	none     chan struct{} // told when none is left, once stopping
 }
 
-// begin counts a connection in, unless there are limit already.
-func (o *openCalls) begin(limit int) bool {
-	if o.count.Add(1) <= int64(limit) {
-		return true
-	}
-	o.end()
-	return false
-}
+// begin counts a connection in, and gives how many there are then.
+func (o *openCalls) begin() int { return int(o.count.Add(1)) }
 
 func (o *openCalls) end() {
 	if o.count.Add(-1) == 0 && o.stopping.Load() {

@@ -20,6 +20,8 @@ type socket struct {
 	path   string
 	file   *os.File
 	closed chan struct{}
+	// drained is closed when no connection will be taken any more.
+	drained chan struct{}
 }
 
 // socketNames are how a log line calls them.
@@ -36,7 +38,7 @@ func openSockets(paths map[stages.Socket]string) ([]*socket, error) {
 		if path == "" {
 			continue
 		}
-		s := &socket{name: socketNames[kind], kind: kind, path: path, closed: make(chan struct{})}
+		s := &socket{name: socketNames[kind], kind: kind, path: path, closed: make(chan struct{}), drained: make(chan struct{})}
 		if err := s.open(); err != nil {
 			for _, o := range open {
 				o.close()
@@ -58,11 +60,17 @@ func (s *socket) open() error {
 	if err != nil {
 		return err
 	}
-	old := unix.Umask(0o007)
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: s.path})
-	unix.Umask(old)
+	// The file gets the mode of the descriptor: nobody else's until it has its group. (The umask would do, but it is the
+	// whole process's.)
+	err = unix.Fchmod(fd, 0o700)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: s.path})
+	}
 	if err == nil {
 		giveToGroup(s.path)
+		err = os.Chmod(s.path, 0o770)
+	}
+	if err == nil {
 		err = unix.Listen(fd, unix.SOMAXCONN)
 	}
 	if err != nil {
@@ -73,13 +81,20 @@ func (s *socket) open() error {
 	return nil
 }
 
-// close stops listening and removes the file.
+// shut removes the file, so that nobody finds the socket any more, and has the listener take the connections that are
+// there already, and then close drained.
+func (s *socket) shut() {
+	close(s.closed)
+	_ = os.Remove(s.path)
+	_ = s.file.SetReadDeadline(time.Unix(1, 0))
+}
+
+// close is for a socket that is shut, or that has no listener.
 func (s *socket) close() {
 	if !s.isClosed() {
-		close(s.closed)
-		_ = os.Remove(s.path)
-		_ = s.file.Close()
+		s.shut()
 	}
+	_ = s.file.Close()
 }
 
 func (s *socket) isClosed() bool {

@@ -86,6 +86,6 @@ func (u *unit) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, 
 
 func (u *unit) restart(supervisor actor.Supervisor, child *actor.PID) {
 	u.daemon.stats.restarts.Add(1)
-	u.daemon.log.Actor(telemetry.ActorRestarted, u.name, u.kind, u.parent, false)
+	u.daemon.log.Actor(telemetry.ActorRestarted, u.name, u.kind, u.parent)
 	supervisor.RestartChildren(child)
 }

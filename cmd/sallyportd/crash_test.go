@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sallyport/messages"
 )
 
 // secret is what a client sends and nobody may find in the log, however it is written there.
@@ -121,6 +124,24 @@ func TestCrashesInARowSwitchNothingOff(t *testing.T) {
 		p.must("drill.Stall+1ms", "work", "")
 	}
 	assert.Empty(t, p.events("supervisor.escalated"))
+}
+
+// An order is carried out even if its client has left before it was begun (spec: wire.md 5).
+func TestOrdersOutliveTheirClients(t *testing.T) {
+	p := start(t, nil, "--drill", "--demo")
+	var stalled sync.WaitGroup
+	stalled.Go(func() {
+		_, err := p.call("drill.Stall+300ms", "work", "")
+		assert.NoError(t, err)
+	})
+	require.Eventually(t, func() bool { return strings.Contains(p.output(), `"sallyport.actor.kind":"qube"`) }, timeoutOfTests, tickOfTests)
+	conn, err := net.Dial("unix", p.socket)
+	require.NoError(t, err)
+	_, err = conn.Write(messages.FormatRequest("drill.Crash+qube", "dom0", "work", nil))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	stalled.Wait()
+	assert.Eventually(t, func() bool { return len(p.events("actor.crashed")) == 1 }, timeoutOfTests, tickOfTests)
 }
 
 // A stalled qube keeps its own work waiting, in order, and nobody else's.

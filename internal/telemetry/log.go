@@ -157,13 +157,10 @@ func method(name string) zap.Field {
 	return zap.String(KeyMethod, name)
 }
 
-// Actor tells that an actor started, stopped or was restarted. Actors that live for one connection do so at debug level.
-func (l Log) Actor(e Event, name, kind, parent string, brief bool) {
-	level := zapcore.InfoLevel
-	if brief {
-		level = zapcore.DebugLevel
-	}
-	l.write(level, e, zap.String(KeyActor, name), zap.String(KeyActorKind, kind), zap.String(KeyParent, parent))
+// Actor tells that an actor started, stopped or was restarted. Those that live for one connection are told of by their
+// call's line.
+func (l Log) Actor(e Event, name, kind, parent string) {
+	l.write(zapcore.InfoLevel, e, zap.String(KeyActor, name), zap.String(KeyActorKind, kind), zap.String(KeyParent, parent))
 }
 
 // Escalated tells that an actor makes no progress.

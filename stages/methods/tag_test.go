@@ -17,12 +17,9 @@ func (s *system) tags(name string) string {
 
 // property is a qube's explicit property, which no method tells yet; "-" if it is not set.
 func (s *system) property(name, property string) string {
-	n, err := qube.ParseName(name)
-	require.NoError(s.t, err)
 	p, err := qube.ParsePropertyName(property)
 	require.NoError(s.t, err)
-	q, there := s.book.View().Qube(n)
-	require.True(s.t, there)
+	q, _ := s.book.View().QubeByID(s.uuid(name))
 	v, set := q.Property(p)
 	if !set {
 		return "-"
