@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -81,11 +82,19 @@ func (b *builder) qube(id qube.UUID) *record {
 	return r
 }
 
+// segments is how many segments follow the kind in a record's key.
+var segments = map[string]int{
+	hostKey: 0, "global": 1, "label": 1, "qube": 1, "property": 2, "feature": 2, "tag": 2, "notes": 1,
+}
+
 // add takes one record in. Every noun passes its Parse function again: a store is not trusted to hold what we wrote.
 func (b *builder) add(rec Record) error {
 	kind, rest, _ := strings.Cut(rec.Key, "/")
 	subject, word, _ := strings.Cut(rest, "/")
 	p := parser{rec: rec}
+	if n, ok := segments[kind]; !ok || n != strings.Count(rec.Key, "/") {
+		p.fail(errors.New("an unknown kind of record"))
+	}
 	switch kind {
 	case hostKey:
 		p.value(&b.snapshot.host)
@@ -113,15 +122,17 @@ func (b *builder) add(rec Record) error {
 		var f featureFact
 		p.value(&f)
 		r := b.qube(parse(&p, subject, qube.ParseUUID))
-		r.features = append(r.features, feature{parse(&p, word, qube.ParseFeatureName), parse(&p, f.Value, qube.ParseFeatureValue), f.Place})
+		r.features = r.features.with(feature{parse(&p, word, qube.ParseFeatureName), parse(&p, f.Value, qube.ParseFeatureValue), f.Place})
 	case "tag":
 		r := b.qube(parse(&p, subject, qube.ParseUUID))
 		r.tags = append(r.tags, parse(&p, word, qube.ParseTag))
+		var there bool
+		if p.value(&there); !there {
+			p.fail(errors.New("a tag that is not there"))
+		}
 	case "notes":
 		r := b.qube(parse(&p, subject, qube.ParseUUID))
 		r.notes = parse(&p, p.text(), qube.ParseNotes)
-	default:
-		p.fail(fmt.Errorf("an unknown kind of record"))
 	}
 	if p.err != nil {
 		return fmt.Errorf("inventory: record %q of the store: %w", rec.Key, p.err)
@@ -129,17 +140,33 @@ func (b *builder) add(rec Record) error {
 	return nil
 }
 
-// build finishes: every fact belongs to a qube, and every order is the one that views promise.
+// build finishes: every fact belongs to a qube, nobody shares what has to be one's own, and every order is the one that
+// views promise.
 func (b *builder) build(revision qube.Revision) (*Snapshot, error) {
 	s := b.snapshot
 	s.revision = revision
-	slices.SortFunc(s.labels, func(a, b qube.Label) int { return a.Index - b.Index })
+	slices.SortFunc(s.labels, func(a, b qube.Label) int { return cmp.Compare(a.Index, b.Index) })
+	labels, qids := map[qube.LabelName]bool{}, map[int]bool{}
+	for i, l := range s.labels {
+		if labels[l.Name] || l.Index < 1 || i > 0 && l.Index == s.labels[i-1].Index {
+			return nil, fmt.Errorf("inventory: the store has a label %s whose name or index is another's", l.Shown())
+		}
+		labels[l.Name] = true
+	}
 	byName, byID := s.byName.Txn(), s.byID.Txn()
 	for _, r := range sortedByName(b.qubes) {
-		if r.name == (qube.Name{}) {
+		dom0 := r.id == qube.Dom0UUID
+		switch {
+		case r.name == (qube.Name{}):
 			return nil, fmt.Errorf("inventory: the store has facts of a qube %s that it does not have", r.id.Shown())
+		case dom0 != (r.name == qube.Dom0) || dom0 != (r.class == qube.AdminVM):
+			return nil, fmt.Errorf("inventory: the store has a qube %s that is dom0 only in part", r.name.Shown())
+		case !labels[r.label]:
+			return nil, fmt.Errorf("inventory: the store has a qube %s with a label that it does not have", r.name.Shown())
+		case qids[r.qid]:
+			return nil, fmt.Errorf("inventory: the store has two qubes with the qid %d", r.qid)
 		}
-		slices.SortFunc(r.features, func(a, b feature) int { return cmp.Compare(a.place, b.place) })
+		qids[r.qid] = true
 		slices.SortFunc(r.tags, func(a, b qube.Tag) int { return strings.Compare(a.Shown(), b.Shown()) })
 		if other, taken := byName.Insert([]byte(r.name.Shown()), r); taken && other != r {
 			return nil, fmt.Errorf("inventory: the store has two qubes named %s", r.name.Shown())
@@ -201,7 +228,7 @@ func (s *Snapshot) facts() iter.Seq[Record] {
 			for p, v := range r.properties {
 				ok = ok && put(propertyKey(r.id, p), v.Shown())
 			}
-			for _, f := range r.features {
+			for _, f := range r.features.all() {
 				ok = ok && put(featureKey(r.id, f.name), featureFact{f.place, f.value.Shown()})
 			}
 			for _, t := range r.tags {

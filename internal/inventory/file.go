@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -277,19 +279,27 @@ func (f file) value(p yamlfile.Pair[string, string], k kind, names map[qube.Name
 }
 
 // referents are what a property's value may refer to (spec: properties.yaml).
-var referents = map[string]struct {
-	wants string
-	is    func(file, *record) bool
-}{
+var referents = map[string]referent{
 	"default_template":  {"a TemplateVM", func(_ file, r *record) bool { return r.class == qube.TemplateVM }},
 	"netvm":             {"a qube that provides network", func(f file, r *record) bool { return f.has(r, "provides_network") }},
 	"default_netvm":     {"a qube that provides network", func(f file, r *record) bool { return f.has(r, "provides_network") }},
 	"default_dispvm":    {"a qube with template_for_dispvms", func(f file, r *record) bool { return f.has(r, "template_for_dispvms") }},
 	"management_dispvm": {"a qube with template_for_dispvms", func(f file, r *record) bool { return f.has(r, "template_for_dispvms") }},
-	"guivm":             {"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }},
-	"audiovm":           {"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }},
-	"relayvm":           {"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }},
+	"guivm":             aLocalQube,
+	"audiovm":           aLocalQube,
+	"relayvm":           aLocalQube,
+	"default_guivm":     aLocalQube,
+	"default_audiovm":   aLocalQube,
+	"clockvm":           aLocalQube,
+	"updatevm":          aLocalQube,
 }
+
+type referent struct {
+	wants string
+	is    func(file, *record) bool
+}
+
+var aLocalQube = referent{"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }}
 
 // has reports whether the file sets a flag of r.
 func (f file) has(r *record, flag string) bool { return f.flags[flagged{r.name, flag}] }
@@ -312,13 +322,13 @@ func (f file) fill(b *builder, q qubeEntry, names map[qube.Name]*record) error {
 		return err
 	}
 	for i, x := range q.features {
-		r.features = append(r.features, feature{x.Key, x.Value, i})
+		r.features = r.features.with(feature{x.Key, x.Value, i})
 	}
 	r.notes = q.notes
 	r.tags = slices.Clone(q.tags)
 	if r.class != qube.AdminVM && r.class != qube.RemoteVM { // spec: model.md 11, automatic tags
-		for prop, global := range map[qube.PropertyName]qube.PropertyName{propGuivm: globalGuivm, propAudiovm: globalAudiovm} {
-			if err := b.mirror(q.node, r, prop, global); err != nil {
+		for _, p := range [][2]qube.PropertyName{{propGuivm, globalGuivm}, {propAudiovm, globalAudiovm}} {
+			if err := b.mirror(q.node, r, p[0], p[1]); err != nil {
 				return err
 			}
 		}
@@ -371,16 +381,28 @@ func (b *builder) mirror(n *yamlfile.Node, r *record, prop, global qube.Property
 
 // checkNetworks refuses qubes that are their own net qubes, directly or not.
 func (f file) checkNetworks(s *Snapshot) error {
-	for _, q := range f.qubes {
-		first, _ := s.Qube(q.name.Value)
-		steps := 0
-		for at, ok := s.Netvm(first); ok; at, ok = s.Netvm(at) {
-			if steps++; at.ID() == first.ID() || steps > len(f.qubes) {
-				return q.node.Expected("a netvm that does not lead back to the qube")
-			}
-		}
+	looped, found := onLoop(s.Qubes(), s.Netvm)
+	if !found {
+		return nil
 	}
-	return nil
+	i := slices.IndexFunc(f.qubes, func(q qubeEntry) bool { return q.name.Value == looped.Name() })
+	return f.qubes[i].node.Expected("a netvm that does not lead back to the qube")
+}
+
+// onLoop gives a qube that next leads back to. It asks next of each qube once.
+func onLoop(qubes iter.Seq[qube.Qube], next func(qube.Qube) (qube.Qube, bool)) (qube.Qube, bool) {
+	fine := map[qube.UUID]bool{} // from here on nothing leads back
+	for at := range qubes {
+		way := map[qube.UUID]bool{}
+		for ok := true; ok && !fine[at.ID()]; at, ok = next(at) {
+			if way[at.ID()] {
+				return at, true
+			}
+			way[at.ID()] = true
+		}
+		maps.Copy(fine, way)
+	}
+	return nil, false
 }
 
 // NewUUID draws a random UUID, version 4.

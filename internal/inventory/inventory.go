@@ -1,11 +1,10 @@
 package inventory
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
 
+	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 )
 
@@ -17,9 +16,8 @@ type Inventory struct {
 	// Of the goroutine that fills groups.
 	newest *Snapshot
 
-	// Of the goroutine that commits.
-	committed qube.Revision
-	broken    error
+	committed qube.Revision // of the goroutine that commits
+	broken    atomic.Bool   // a commit failed
 }
 
 // Open loads what store holds. Into a store that nothing was ever written to, it first writes what initial makes; fresh
@@ -75,6 +73,9 @@ type group struct {
 // Try keeps what change did by moving on to its snapshot, which is the last thing that happens: so an error or a panic
 // before leaves the group as it was.
 func (g *group) Try(change func(qube.Tx) error) error {
+	if g.inventory.broken.Load() { // what is newest may never be durable, so nobody may see it
+		return errBroken
+	}
 	t := &tx{Snapshot: *g.newest}
 	if err := change(t); err != nil || len(t.records) == 0 {
 		return err
@@ -86,19 +87,20 @@ func (g *group) Try(change func(qube.Tx) error) error {
 	return nil
 }
 
-var errBroken = errors.New("inventory: an earlier commit failed, so nothing can be written until the daemon is restarted")
+// errBroken is an exception, and no incident: the failure that it follows from has had its own.
+var errBroken = exception.New(exception.QubesException, "the inventory cannot be written until the daemon is restarted")
 
 // Commit writes, then publishes.
 func (g *group) Commit() error {
 	i := g.inventory
-	if i.broken != nil {
-		return fmt.Errorf("%w: %w", errBroken, i.broken)
+	if i.broken.Load() {
+		return errBroken
 	}
 	if len(g.records) == 0 {
 		return nil // every change before it is on disk, since groups commit in order
 	}
 	if err := i.store.Commit(i.committed, g.newest.revision, g.records); err != nil {
-		i.broken = err
+		i.broken.Store(true)
 		return err
 	}
 	i.committed = g.newest.revision

@@ -258,15 +258,9 @@ type record struct {
 	qid        int
 	state      qube.PowerState
 	properties map[qube.PropertyName]qube.PropertyValue
-	features   []feature // as first set
+	features   features
 	tags       []qube.Tag
 	notes      qube.Notes
-}
-
-type feature struct {
-	name  qube.FeatureName
-	value qube.FeatureValue
-	place int // ascending
 }
 
 func (r *record) Shown() string          { return r.name.Shown() }
@@ -283,19 +277,13 @@ func (r *record) Property(p qube.PropertyName) (qube.PropertyValue, bool) {
 }
 
 func (r *record) Feature(f qube.FeatureName) (qube.FeatureValue, bool) {
-	if i := r.featureAt(f); i >= 0 {
-		return r.features[i].value, true
-	}
-	return qube.FeatureValue{}, false
-}
-
-func (r *record) featureAt(f qube.FeatureName) int {
-	return slices.IndexFunc(r.features, func(x feature) bool { return x.name == f })
+	x, ok := r.features.find(f)
+	return x.value, ok
 }
 
 func (r *record) Features() iter.Seq2[qube.FeatureName, qube.FeatureValue] {
 	return func(yield func(qube.FeatureName, qube.FeatureValue) bool) {
-		for _, f := range r.features {
+		for _, f := range r.features.all() {
 			if !yield(f.name, f.value) {
 				return
 			}

@@ -39,21 +39,8 @@ func (t *tx) SetFeature(id qube.UUID, name qube.FeatureName, value qube.FeatureV
 	if err != nil {
 		return err
 	}
-	f, i := feature{name: name, value: value}, r.featureAt(name)
-	switch {
-	case i >= 0:
-		f.place = r.features[i].place
-	case len(r.features) > 0:
-		f.place = r.features[len(r.features)-1].place + 1
-	}
-	t.update(id, func(r *record) {
-		if i >= 0 {
-			r.features = slices.Clone(r.features)
-			r.features[i] = f
-		} else {
-			r.features = append(slices.Clip(r.features), f)
-		}
-	})
+	features, f := r.features.set(name, value)
+	t.update(id, func(r *record) { r.features = features })
 	t.write(featureKey(id, name), featureFact{f.place, f.value.Shown()})
 	return nil
 }
@@ -64,11 +51,10 @@ func (t *tx) RemoveFeature(id qube.UUID, name qube.FeatureName) error {
 	if err != nil {
 		return err
 	}
-	i := r.featureAt(name)
-	if i < 0 {
+	if _, there := r.features.find(name); !there {
 		return exception.New(exception.QubesFeatureNotFoundError, "qube %s has no feature %s", r.name, name)
 	}
-	t.update(id, func(r *record) { r.features = slices.Delete(slices.Clone(r.features), i, i+1) })
+	t.update(id, func(r *record) { r.features = r.features.without(name) })
 	t.erase(featureKey(id, name))
 	return nil
 }
