@@ -55,7 +55,11 @@ Exit codes: 0 content; 1 an exception, which goes to standard error as TYPE: mes
 				return errors.New("--timeout is a duration that is not negative, such as 5s")
 			}
 			if o.socket == "" {
-				o.socket = filepath.Join(config.SocketDir(env, config.ThisHost()), socketOf(args[0]))
+				dir := config.SocketDir(env, config.ThisHost())
+				if err := trusted(dir); err != nil {
+					return err
+				}
+				o.socket = filepath.Join(dir, socketOf(args[0]))
 			}
 			return call(o, append(args, "dom0")[:2], stdin, stdout)
 		},
@@ -67,6 +71,20 @@ Exit codes: 0 content; 1 an exception, which goes to standard error as TYPE: mes
 	f.BoolVar(&o.follow, "follow", false, "show the events of a stream as they come, a line each")
 	f.DurationVar(&o.timeout, "timeout", 0, "`DURATION` to wait for the reply, or to follow a stream (default as long as it takes)")
 	return cmd
+}
+
+// trusted refuses a directory where somebody else than we or root could have put a socket: in a temporary directory,
+// anyone can make one of the name that we look for. One that is not there is for whoever connects to tell of.
+func trusted(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid() || info.Mode().Perm()&0o002 != 0 {
+		return fail(exitNoDaemon, "%s: somebody else may have put a socket there; name one with --socket, if you trust it", dir)
+	}
+	return nil
 }
 
 // socketOf is the name of the socket where methods of that name are served (spec: wire.md 1).

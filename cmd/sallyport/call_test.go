@@ -40,6 +40,21 @@ func listen(t *testing.T, serve func(net.Conn)) (path string) {
 }
 
 // TestEventsAreShownAsTheyCome: the daemon sends the second event only once the first one was shown, and never ends.
+// TestTrusted: a socket in a directory that others can write to is not looked for.
+func TestTrusted(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o700))
+	assert.NoError(t, trusted(dir))
+	assert.NoError(t, trusted(filepath.Join(dir, "nosuch")))
+	require.NoError(t, os.Chmod(dir, 0o777))
+	assert.Error(t, trusted(dir))
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chmod(dir, 0o755))
+		require.NoError(t, os.Chown(dir, 65534, 65534))
+		assert.Error(t, trusted(dir))
+	}
+}
+
 func TestEventsAreShownAsTheyCome(t *testing.T) {
 	shown := make(chan struct{})
 	socket := listen(t, func(c net.Conn) {
