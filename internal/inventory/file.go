@@ -266,6 +266,9 @@ func (f file) value(p yamlfile.Pair[string, string], k kind, names map[qube.Name
 	if err != nil {
 		return v, p.Node.Expected("%s", k.wants())
 	}
+	if k == kernel && p.Value != "" && !slices.Contains(f.kernels, p.Value) || k == pool && !f.hasPool(p.Value) {
+		return v, p.Node.Expected("%s", k.wants())
+	}
 	if k == reference && p.Value != "" {
 		r := names[must(qube.ParseName(p.Value))]
 		if r == nil {
@@ -276,6 +279,13 @@ func (f file) value(p yamlfile.Pair[string, string], k kind, names map[qube.Name
 		}
 	}
 	return v, nil
+}
+
+// builtinPools are those of the reference's fresh installation.
+var builtinPools = []string{"varlibqubes", "linux-kernel"}
+
+func (f file) hasPool(name string) bool {
+	return slices.Contains(builtinPools, name) || slices.ContainsFunc(f.pools, func(p Pool) bool { return p.Name == name })
 }
 
 // referents are what a property's value may refer to (spec: properties.yaml).

@@ -117,6 +117,14 @@ var badFiles = []struct{ text, says string }{
 	{"version: 1\nqubes:\n  - {name: a, class: RemoteVM, memory: 1}", "3: qubes[0].memory: expected one of the keys name, class, uuid, qid, label, properties, features, tags, notes, state"},
 	{"version: 1\nqubes:\n  - {name: a, class: RemoteVM, name: b}", "3: qubes[0].name: expected this key once, but it is on line 3 too"},
 
+	// References to what the host offers.
+	{"version: 1\nkernels: [\"6.6\"]\nglobal: {default_kernel: \"6.7\"}", `3: global.default_kernel: expected a kernel of this file, or ""`},
+	{"version: 1\nglobal: {default_pool: big}", "2: global.default_pool: expected a pool of this file, or a built-in one"},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {kernel: nosuch}}", `3: qubes[0].properties.kernel: expected a kernel of this file, or ""`},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {vcpus: 0}}", "3: qubes[0].properties.vcpus: expected a whole number above 0"},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {virt_mode: banana}}", "3: qubes[0].properties.virt_mode: expected one of pvh, hvm, pv"},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {ip: \"::1\"}}", "3: qubes[0].properties.ip: expected an IPv4 address"},
+
 	// Values.
 	{"version: 1\nqubes:\n  - {name: 1a, class: RemoteVM}", "3: qubes[0].name: expected a qube's name"},
 	{"version: 1\nqubes:\n  - {name: none, class: RemoteVM}", "3: qubes[0].name: expected a qube's name"},
@@ -154,13 +162,13 @@ var badFiles = []struct{ text, says string }{
 	{"version: 1\nglobal: {no_cpus: 4}", "2: global.no_cpus: expected a property of the system that can be set"},
 	{"version: 1\nglobal: {check_updates_vm: maybe}", "2: global.check_updates_vm: expected true or false"},
 	{"version: 1\nglobal: {stats_interval: -1}", "2: global.stats_interval: expected a whole number"},
-	{"version: 1\nglobal: {default_kernel: é}", "2: global.default_kernel: expected printable text"},
+	{"version: 1\nglobal: {default_kernel: é}", "2: global.default_kernel: expected a kernel of this file, or \"\""},
 	{"version: 1\nglobal: {updatevm: a b}", `2: global.updatevm: expected a qube's name, or ""`},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {memori: 1}}", "3: qubes[0].properties.memori: expected a property of a StandaloneVM that can be set"},
 	{"version: 1\nqubes:\n  - {name: a, class: RemoteVM, properties: {memory: 1}}", "3: qubes[0].properties.memory: expected a property of a RemoteVM that can be set"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {template: a}}", "3: qubes[0].properties.template: expected a property of a StandaloneVM that can be set"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {klass: AppVM}}", "3: qubes[0].properties.klass: expected a property of a StandaloneVM that can be set"},
-	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {memory: much}}", "3: qubes[0].properties.memory: expected a whole number"},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {memory: much}}", "3: qubes[0].properties.memory: expected a whole number above 0"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {debug: 1}}", "3: qubes[0].properties.debug: expected true or false"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {kernelopts: [a]}}", "3: qubes[0].properties.kernelopts: expected text"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {kernelopts: }}", "3: qubes[0].properties.kernelopts: expected text"},

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -21,6 +22,12 @@ const (
 	number
 	flag
 	reference // to a qube, by name; empty is None
+	positive
+	kernel // of those that the file offers; empty is none
+	pool   // of the file, or built in
+	mode   // how a qube is virtualized
+	ipv4
+	ipv6
 )
 
 var (
@@ -43,15 +50,15 @@ var properties = map[string]property{
 	"guivm":                  {reference, local},
 	"include_in_backups":     {flag, everywhere},
 	"installed_by_rpm":       {flag, local},
-	"ip":                     {text, local},
-	"ip6":                    {text, local},
-	"kernel":                 {text, local},
+	"ip":                     {ipv4, local},
+	"ip6":                    {ipv6, local},
+	"kernel":                 {kernel, local},
 	"kernelopts":             {text, local},
 	"keyboard_layout":        {text, local},
 	"mac":                    {text, local},
 	"management_dispvm":      {reference, local},
 	"maxmem":                 {number, local},
-	"memory":                 {number, local},
+	"memory":                 {positive, local},
 	"netvm":                  {reference, local},
 	"provides_network":       {flag, local},
 	"qrexec_timeout":         {number, local},
@@ -62,8 +69,8 @@ var properties = map[string]property{
 	"template":               {reference, []qube.Class{qube.AppVM, qube.DispVM}},
 	"template_for_dispvms":   {flag, []qube.Class{qube.AppVM, qube.StandaloneVM}},
 	"transport_rpc":          {text, remote},
-	"vcpus":                  {number, local},
-	"virt_mode":              {text, local},
+	"vcpus":                  {positive, local},
+	"virt_mode":              {mode, local},
 }
 
 var globals = map[string]kind{
@@ -72,13 +79,13 @@ var globals = map[string]kind{
 	"default_audiovm":          reference,
 	"default_dispvm":           reference,
 	"default_guivm":            reference,
-	"default_kernel":           text,
+	"default_kernel":           kernel,
 	"default_netvm":            reference,
-	"default_pool":             text,
-	"default_pool_kernel":      text,
-	"default_pool_private":     text,
-	"default_pool_root":        text,
-	"default_pool_volatile":    text,
+	"default_pool":             pool,
+	"default_pool_kernel":      pool,
+	"default_pool_private":     pool,
+	"default_pool_root":        pool,
+	"default_pool_volatile":    pool,
 	"default_qrexec_timeout":   number,
 	"default_shutdown_timeout": number,
 	"default_template":         reference,
@@ -89,16 +96,20 @@ var globals = map[string]kind{
 
 // wants says what a value of that kind is, for an error.
 func (k kind) wants() string {
-	return [...]string{"printable text", "a whole number", "true or false", `a qube's name, or ""`}[k]
+	return [...]string{
+		text: "printable text", number: "a whole number", flag: "true or false", reference: `a qube's name, or ""`,
+		positive: "a whole number above 0", kernel: `a kernel of this file, or ""`, pool: "a pool of this file, or a built-in one",
+		mode: "one of pvh, hvm, pv", ipv4: "an IPv4 address", ipv6: "an IPv6 address",
+	}[k]
 }
 
 // parse checks a value as the file has it, and gives it as the wire has it: True and False, and plain decimal numbers.
 func (k kind) parse(s string) (qube.PropertyValue, error) {
 	switch k {
-	case number:
+	case number, positive:
 		n, err := strconv.ParseUint(s, 10, 63)
-		if err != nil {
-			return qube.PropertyValue{}, err
+		if err != nil || k == positive && n == 0 {
+			return qube.PropertyValue{}, qube.ErrGrammar
 		}
 		s = strconv.FormatUint(n, 10)
 	case flag:
@@ -108,6 +119,14 @@ func (k kind) parse(s string) (qube.PropertyValue, error) {
 		case "false", "False":
 			s = "False"
 		default:
+			return qube.PropertyValue{}, qube.ErrGrammar
+		}
+	case mode:
+		if s != "pvh" && s != "hvm" && s != "pv" {
+			return qube.PropertyValue{}, qube.ErrGrammar
+		}
+	case ipv4, ipv6:
+		if a, err := netip.ParseAddr(s); err != nil || a.Is4() != (k == ipv4) || a.Zone() != "" {
 			return qube.PropertyValue{}, qube.ErrGrammar
 		}
 	case reference:

@@ -46,6 +46,18 @@ func TestWhatIsNotThereLooksForbidden(t *testing.T) {
 	}
 }
 
+// TestAbsentQubesLookForbidden to every source but dom0, whatever it may do (design: 7).
+func TestAbsentQubesLookForbidden(t *testing.T) {
+	s := start(t)
+	denied := string(exception.Denied.AppendFrame(nil))
+	for _, call := range []string{"admin.vm.List", "admin.vm.CurrentState", "admin.vm.feature.Get+gui", "admin.vm.tag.Set+x", "admin.vm.notes.Get"} {
+		for _, dest := range []string{"ghost", "uuid:11111111-2222-4333-8444-555555555555"} {
+			assert.Equal(t, denied, string(s.frame("work", call, dest, "")), call)
+			assert.Equal(t, "QubesVMNotFoundError", s.dom0(call, dest, ""), call)
+		}
+	}
+}
+
 // TestHiddenFeatureGrammar: what has a wrong form is refused before anybody looks, and the same for all.
 func TestHiddenFeatureGrammar(t *testing.T) {
 	s := start(t)
