@@ -239,7 +239,7 @@ func TestWorkThatDoesNotEnd(t *testing.T) {
 	deaf := doer(func(messages.Order) (func(context.Context) (messages.Reply, error), error) {
 		return func(context.Context) (messages.Reply, error) { <-end; return messages.Empty, nil }, nil
 	})
-	virtually(t, func(s *Settings) { s.Worker, s.CallBudget = deaf, 30 * time.Second }, func(h *hall) {
+	virtually(t, func(s *Settings) { s.Worker, s.CallBudget = deaf, 30*time.Second }, func(h *hall) {
 		end = make(chan struct{}) // of this bubble
 		long, behind := h.work("work", "1s"), h.work("work", "1s")
 		time.Sleep(30 * time.Second)
