@@ -188,10 +188,3 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Unlock()
 	due.Wait()
 }
-
-// set is how many timers are.
-func (c *clock) set() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.timers)
-}

@@ -254,7 +254,7 @@ func TestFeaturesAgainstAMap(t *testing.T) {
 		s, model := start(t), map[string]string{}
 		for range rapid.IntRange(1, 20).Draw(t, "steps") {
 			name, value := name.Draw(t, "name"), value.Draw(t, "value")
-			was, there := model[name]
+			_, there := model[name]
 			if rapid.IntRange(0, 3).Draw(t, "remove") == 0 {
 				want := "QubesFeatureNotFoundError"
 				if there {
@@ -268,8 +268,8 @@ func TestFeaturesAgainstAMap(t *testing.T) {
 				require.Equal(t, "QubesValueError", said)
 			}
 			want := "QubesFeatureNotFoundError"
-			if was, there = model[name]; there {
-				want = ok + was
+			if value, there := model[name]; there {
+				want = ok + value
 			}
 			require.Equal(t, want, s.dom0("admin.vm.feature.Get+"+name, "bare", ""))
 		}
