@@ -95,7 +95,8 @@ type Method[A, P any] struct {
 
 	// Read answers at once, from the view that the call was judged on.
 	Read func(qube.View, Grant[A, P]) (messages.Reply, error)
-	// Change runs in the ledger, in memory only, and never blocks. If it fails or panics, nothing has happened.
+	// Change runs in the ledger, in memory only, and never blocks. If it fails or panics, nothing has happened. The Tx may
+	// be masked, and so be of another type than the Book's: its methods are all there is.
 	Change func(qube.Tx, Grant[A, P]) (messages.Reply, error)
 	// Work is what the destination's actor shall do, which may take long and reach outside the daemon.
 	Work func(Grant[A, P]) messages.Order
