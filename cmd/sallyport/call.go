@@ -230,11 +230,16 @@ func showReply(o callOptions, reply []byte, stdout *os.File) error {
 // show writes b to f. If f is a terminal, control characters but those in keep are escaped: what a daemon relays of
 // others must not drive the operator's terminal.
 func show(f *os.File, b []byte, keep string) error {
-	if term.IsTerminal(int(f.Fd())) {
-		b = escape(b, keep)
-	}
-	if _, err := f.Write(b); err != nil {
+	if _, err := f.Write(safe(f, b, keep)); err != nil {
 		return fail(exitNoReply, "cannot show the reply: %v", cause(err))
 	}
 	return nil
+}
+
+// safe is b as it may be written to f: on a terminal, all control characters but those of keep are escaped.
+func safe(f *os.File, b []byte, keep string) []byte {
+	if term.IsTerminal(int(f.Fd())) {
+		return escape(b, keep)
+	}
+	return b
 }

@@ -55,8 +55,7 @@ func run(args []string, env func(string) string, stdin, stdout, stderr *os.File)
 	var x *exceptionError
 	switch {
 	case errors.As(err, &x):
-		_ = show(stderr, []byte(x.Error()), "")
-		fmt.Fprintln(stderr)
+		_, _ = stderr.Write(append(safe(stderr, []byte(x.Error()), ""), '\n')) // in one write, for whoever shares the pipe
 		return exitException
 	case errors.As(err, &f):
 		if f.text != "" {

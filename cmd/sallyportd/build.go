@@ -211,7 +211,7 @@ func (d *daemon) openInventory() error {
 type storeLog struct{ log telemetry.Log }
 
 func (l storeLog) Error(msg string) {
-	l.log.Daemon(telemetry.StoreFailed, zap.String(telemetry.KeyMessage, msg))
+	l.log.Store(msg)
 }
 
 // peersOf makes the rule that says what a peer may claim: the first entry that fits counts, and no entry means nothing.

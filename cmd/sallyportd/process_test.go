@@ -62,7 +62,7 @@ func start(t *testing.T, before []string, args ...string) *process {
 	sockets := shortDir(t)
 	line := append(append(before, self, "--socket-dir", sockets), args...)
 	p := &process{t: t, cmd: exec.Command(line[0], line[1:]...), socket: filepath.Join(sockets, "qubesd.sock"), exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), beDaemon+"=1")
+	p.cmd.Env = append(os.Environ(), beDaemon+"=1", "TMPDIR="+shortDir(t)) // of which a killed demo leaves something
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
