@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -207,6 +208,18 @@ func catalogue() *stages.Catalogue {
 				_ = tx.AddTag(g.Dest().ID(), must(qube.ParseTag("half"))) // which must not stay
 				return crash(g)
 			}
+		}),
+		declare("exit.sanitizer", func(m *method) {
+			m.Arg.Read = func(untrusted.Bytes) (string, error) { runtime.Goexit(); return "", nil }
+		}),
+		declare("exit.permission", func(m *method) {
+			m.Requires = func(qube.View, qube.Qube, string) bool { runtime.Goexit(); return true }
+		}),
+		declare("exit.action", func(m *method) {
+			m.Read = func(qube.View, grant) (messages.Reply, error) { runtime.Goexit(); return messages.Empty, nil }
+		}),
+		declare("exit.ledger", func(m *method) {
+			m.Access, m.Change = stages.Write, func(qube.Tx, grant) (messages.Reply, error) { runtime.Goexit(); return messages.Empty, nil }
 		}),
 		declare("crash.qube", works("crash.qube")),
 		declare("crash.work", works("crash.work")),

@@ -104,16 +104,17 @@ func (c *client) answer() messages.Answer {
 }
 
 // taken waits until the daemon has read all that was sent.
-func (c *client) taken() {
+func (c *client) taken() { until(c.t, func() bool { return c.bytes(unix.SIOCOUTQ) == 0 }) }
+
+// answered waits until the daemon has begun to answer.
+func (c *client) answered() { until(c.t, func() bool { return c.bytes(unix.SIOCINQ) > 0 }) }
+
+// bytes is how many the kernel holds for one side or the other.
+func (c *client) bytes(request uint) (n int) {
 	raw, err := c.SyscallConn()
 	require.NoError(c.t, err)
-	until(c.t, func() (taken bool) {
-		_ = raw.Control(func(fd uintptr) {
-			n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-			taken = err != nil || n == 0
-		})
-		return taken
-	})
+	require.NoError(c.t, raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), request) }))
+	return n
 }
 
 func (l *live) raw(request string) messages.Answer {

@@ -200,11 +200,12 @@ func (m *mailbox) some() (more bool) {
 	return false
 }
 
-// escalate hands a crash to the supervisor. If that panics too, the actor goes on as it is: it would hang otherwise.
+// escalate hands a crash to the supervisor. If that panics too, the actor is restarted all the same: it would stay
+// suspended otherwise.
 func (m *mailbox) escalate(c *crash, message any) {
 	defer func() {
 		if recover() != nil {
-			m.setSuspended(false)
+			m.PostSystemMessage(&actor.Restart{})
 		}
 	}()
 	m.invoker.EscalateFailure(c, message)

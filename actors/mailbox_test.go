@@ -297,10 +297,16 @@ func TestMailboxConcurrently(t *testing.T) {
 				defer all.Done()
 				refused[message.(numbered).sender] = append(refused[message.(numbered).sender], message.(numbered).n)
 			}}
-			m.RegisterHandlers(only(func(message any) {
+			ended := false
+			m.RegisterHandlers(invoker(func(message any) {
 				assert.EqualValues(t, 1, inside.Add(1), "one at a time")
+				defer inside.Add(-1)
+				if _, ok := message.(*actor.Stop); ok {
+					ended = true
+					return
+				}
+				assert.False(t, ended, "an actor that has stopped loses what it is given")
 				handled[message.(numbered).sender] = append(handled[message.(numbered).sender], message.(numbered).n)
-				inside.Add(-1)
 				all.Done()
 			}), d)
 			for sender := range senders {
@@ -325,12 +331,12 @@ func TestMailboxConcurrently(t *testing.T) {
 	}
 }
 
-// only is an invoker that handles user messages.
-type only func(message any)
+// invoker is given all messages, the library's too.
+type invoker func(message any)
 
-func (fn only) InvokeUserMessage(message any)    { fn(message) }
-func (only) InvokeSystemMessage(any)             {}
-func (only) EscalateFailure(reason, message any) { panic(fmt.Sprint(reason, message)) }
+func (fn invoker) InvokeUserMessage(message any)    { fn(message) }
+func (fn invoker) InvokeSystemMessage(message any)  { fn(message) }
+func (invoker) EscalateFailure(reason, message any) { panic(fmt.Sprint(reason, message)) }
 
 // TestFifo: a queue keeps order, and neither what it gave away nor room that it does not need.
 func TestFifo(t *testing.T) {

@@ -8,10 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	"sallyport/internal/telemetry"
 	"sallyport/messages"
 	"sallyport/stages"
 )
@@ -99,6 +102,7 @@ func TestClose(t *testing.T) {
 	silent := l.dial(stages.Misc)
 	until(t, func() bool { return l.waiting() == 2 })
 	long := l.dial(stages.Admin).send([]byte("test.Long dom0 name work\x00")).end()
+	long.answered()
 	until(t, func() bool { return l.waiting() == 3 })
 	working := l.dial(stages.Admin).send([]byte("test.Work dom0 name work\x00")).end()
 	<-begun
@@ -192,4 +196,65 @@ func (b *book) all() (tags []string) {
 		tags = append(tags, g...)
 	}
 	return tags
+}
+
+// TestCloseWithABacklog: who has connected before the daemon stops is heard, although nobody has accepted him yet.
+func TestCloseWithABacklog(t *testing.T) {
+	var held sync.RWMutex
+	l := serve(t, func(s *Settings) { s.Clock = &holding{s.Clock.(*clock), &held} })
+	held.Lock() // the next connection that is accepted waits for this, and all others for it
+	var whole, half []*client
+	for range 5 {
+		whole = append(whole, l.dial(stages.Admin).send([]byte("test.Echo+a dom0 name work\x00")).end())
+		half = append(half, l.dial(stages.Admin).send([]byte("test")))
+	}
+	closed := make(chan error)
+	go func() { closed <- l.Close(context.Background()) }()
+	until(t, func() bool { _, err := os.Lstat(l.Sockets()[stages.Admin]); return os.IsNotExist(err) })
+	held.Unlock()
+	for i := range whole {
+		assert.Equal(t, ok("a "), whole[i].answer())
+		assert.Equal(t, answerOf(errStopping), half[i].answer())
+	}
+	assert.NoError(t, <-closed)
+}
+
+// holding is a clock that does not answer while it is held.
+type holding struct {
+	*clock
+	held *sync.RWMutex
+}
+
+func (c *holding) Now() time.Time {
+	c.held.RLock()
+	defer c.held.RUnlock()
+	return c.clock.Now()
+}
+
+// TestNoDescriptorForAConnection: who comes when there is none waits, and is heard as soon as there is.
+func TestNoDescriptorForAConnection(t *testing.T) {
+	l := serve(t, plainly)
+	l.call("test.Echo", "work", "")
+	until(t, func() bool { return l.Stats().Open == 0 })
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	few := limit
+	few.Cur = uint64(descriptors(t)) + 8
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
+	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+	var fillers []int
+	for {
+		fd, err := unix.Dup(0)
+		if err != nil {
+			break
+		}
+		fillers = append(fillers, fd)
+	}
+	require.NoError(t, unix.Close(fillers[0])) // one is left, for the client
+	c := l.dial(stages.Admin).send([]byte("test.Echo+a dom0 name work\x00")).end()
+	until(t, func() bool { return len(l.log.lines(telemetry.Shed)) > 0 })
+	for _, fd := range fillers[1:] {
+		require.NoError(t, unix.Close(fd))
+	}
+	assert.Equal(t, ok("a "), c.answer())
 }

@@ -285,3 +285,28 @@ func TestCrashIsDiscreet(t *testing.T) {
 	}
 	assert.Regexp(t, "^crash [0-9a-f]{12}$", told.Error())
 }
+
+// TestASupervisorThatCrashes, as when the log does, costs no answer, and no actor.
+func TestASupervisorThatCrashes(t *testing.T) {
+	var calm atomic.Bool
+	ids := func() string {
+		if !calm.Load() {
+			panic(secret)
+		}
+		return "i-1"
+	}
+	for _, door := range doors {
+		t.Run(door, func(t *testing.T) {
+			calm.Store(false)
+			virtually(t, func(s *Settings) { s.IDs = ids }, func(h *hall) {
+				assert.Equal(t, "i-unknown", incidentOf(t, h.call("crash."+door, "work", "").answer()))
+				calm.Store(true)
+				for _, c := range []*caller{h.call("test.Echo+a", "work", ""), h.call("test.Tag+a", "work", ""), h.call("test.Work+a", "work", "")} {
+					assert.Empty(t, c.answer().Type)
+					assert.NotEqual(t, unanswered, c.answer())
+				}
+				assert.Equal(t, "i-1", incidentOf(t, h.call("crash."+door, "work", "").answer()))
+			})
+		})
+	}
+}

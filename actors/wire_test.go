@@ -158,6 +158,7 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 	assert.Equal(t, longText, string(l.raw(request).Content), "a client that reads gets all of it")
 	c := l.dial(stages.Admin).send([]byte(request)).end()
 	defer c.Close()
+	c.answered()
 	until(t, func() bool { return l.waiting() == 1 })
 	assert.Equal(t, ok("a "), l.call("test.Echo+a", "work", ""))
 	l.clock.advance(30 * time.Second)
@@ -169,6 +170,7 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 func TestAClientThatReadsLate(t *testing.T) {
 	l := serve(t, plainly)
 	c := l.dial(stages.Admin).send([]byte("test.Long dom0 name work\x00")).end()
+	c.answered()
 	until(t, func() bool { return l.waiting() == 1 })
 	l.clock.advance(30*time.Second - 1)
 	assert.Equal(t, longText, string(c.answer().Content))
@@ -315,4 +317,32 @@ func TestACrashOfTheRequestActor(t *testing.T) {
 		}
 	}
 	assert.ElementsMatch(t, ids, told, "and each call has its line")
+}
+
+// TestAGoroutineThatEnds in a door, by runtime.Goexit, is that of the request actor too, since doors run inline: its client
+// gets an incident, and all actors go on.
+func TestAGoroutineThatEnds(t *testing.T) {
+	l := serve(t, plainly)
+	for range 20 {
+		for _, door := range doors[:4] {
+			incidentOf(t, l.call("exit."+door+"+a", "work", ""))
+		}
+	}
+	assert.Equal(t, ok("tagged a"), l.call("test.Tag+a", "work", ""))
+	until(t, func() bool { return l.Stats().Open == 0 })
+}
+
+// TestNewsOfAClient is repeated, and may be missed; what a request actor is told by others may not, however much news there is.
+func TestNewsOfAClient(t *testing.T) {
+	refused := 0
+	m := &mailbox{limit: requestQueue, sheds: isReady, refuse: func(any) { refused++ }}
+	m.RegisterHandlers(&witness{}, &byHand{})
+	for range 100 {
+		m.PostUserMessage(ready{})
+	}
+	assert.Equal(t, 100-requestQueue, refused)
+	for _, message := range []any{&call{}, &answer{}, expired{}, halted{}} {
+		m.PostUserMessage(message)
+	}
+	assert.Equal(t, requestQueue+4, m.UserMessageCount())
 }
