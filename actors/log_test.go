@@ -200,6 +200,8 @@ func TestDeadLetters(t *testing.T) {
 		synctest.Wait()
 		assert.Equal(t, answerOf(errBusy), h.call("test.Echo", "work", "").answer())
 		assert.Len(t, h.log.lines(telemetry.Shed), 1, "the log says so once a second")
+		h.closingDown.Store(true)
+		assert.Equal(t, answerOf(errStopping), h.call("test.Echo", "work", "").answer())
 	})
 }
 

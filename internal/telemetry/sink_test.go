@@ -117,7 +117,8 @@ func TestSinkClose(t *testing.T) {
 func TestSinkNeverBlocks(t *testing.T) {
 	piped(t, false, 100, func(s *Sink, p *pipe) {
 		began := time.Now()
-		write(s, "first")
+		first := strings.Repeat("first ", 10) // whose room must not be reused before it is out
+		write(s, first)
 		time.Sleep(500 * time.Millisecond)
 		synctest.Wait() // now the sink is stuck in the output
 		var kept []string
@@ -130,9 +131,10 @@ func TestSinkNeverBlocks(t *testing.T) {
 		assert.Equal(t, 500*time.Millisecond, time.Since(began))
 		assert.EqualValues(t, 990, s.Dropped())
 		close(p.open)
+		time.Sleep(5 * time.Second)
 		s.Close()
 		lines := strings.Split(p.text(), "\n")
-		assert.Equal(t, append([]string{"first"}, kept...), lines[:11])
+		assert.Equal(t, append([]string{first}, kept...), lines[:11])
 		assert.Equal(t, 990, dropped(t, p.text()))
 		assert.Len(t, lines, 13, "one line tells of all that is missing")
 	})
