@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"sallyport/messages"
 )
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(beClient) != "":
 		client(os.Args[1:])
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // long reports whether tests shall take their time.
