@@ -338,14 +338,24 @@ func (d *Daemon) tellCrash(name, kind string, streak int, c *crash, message any)
 	return id
 }
 
-// translate is the one translation of a call's error to the wire. What is not an exception gets an incident.
-func (d *Daemon) translate(err error, kind string, c *call) *exception.Exception {
+// translate is the one translation of a call's error to the wire. What is not an exception gets an incident, of which the
+// log is told what tell makes of the error.
+func (d *Daemon) translate(err error, kind string, tell func(error) string, c *call) *exception.Exception {
 	return exception.Of(err, func(err error) exception.Field {
 		id := incident(d.settings.IDs())
 		d.stats.incidents.Add(1)
-		d.log.Incident(id.Shown(), kind, kind, c.method(), err.Error())
+		d.log.Incident(id.Shown(), kind, kind, c.method(), tell(err))
 		return id
 	})
+}
+
+// typesOf tells of an error what it is, and not what it says: a method's may quote its argument (design: 9).
+func typesOf(err error) string {
+	types := fmt.Sprintf("%T", err)
+	for err = errors.Unwrap(err); err != nil; err = errors.Unwrap(err) {
+		types += fmt.Sprintf(": %T", err)
+	}
+	return "an error that is no exception: " + types
 }
 
 // incident joins an exception and a line of the log.

@@ -131,7 +131,7 @@ func (l *ledger) answer(ctx actor.Context, m *committed) {
 	case errors.As(m.err, &crashed):
 		m.err = exception.Internal(l.d.tellCrash("ledger", "ledger", 1, crashed, m))
 	case m.err != nil:
-		m.err = l.d.translate(m.err, "ledger", m.calls[0])
+		m.err = l.d.translate(m.err, "ledger", error.Error, m.calls[0])
 	}
 	now := l.d.now()
 	for _, c := range m.calls {

@@ -3,8 +3,10 @@ package actors
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,4 +219,10 @@ func TestTheLibrarysVoice(t *testing.T) {
 	assert.Equal(t, []any{"a warning", "an error"}, column(j.lines(telemetry.LibraryMessage), telemetry.KeyMessage))
 	assert.Equal(t, []any{zapcore.WarnLevel.CapitalString(), zapcore.ErrorLevel.CapitalString()},
 		column(j.lines(""), telemetry.KeySeverity))
+}
+
+// TestErrorsAreToldByTheirTypes: what they say may quote what a client sent.
+func TestErrorsAreToldByTheirTypes(t *testing.T) {
+	err := fmt.Errorf("about %s: %w", secret, &fs.PathError{Op: secret, Path: secret, Err: syscall.ENOSPC})
+	assert.Equal(t, "an error that is no exception: *fmt.wrapError: *fs.PathError: syscall.Errno", typesOf(err))
 }
