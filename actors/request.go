@@ -251,6 +251,11 @@ func (r *request) crashed(c *crash, message any) *crash {
 	return c
 }
 
+// refusals are what a caller reads whose call was well but could not be served.
+var refusals = map[*exception.Exception]bool{
+	errBusy: true, errFull: true, errQueue: true, errStuck: true, errStuckDisk: true, errStopping: true,
+}
+
 // endRequests is the strategy of request actors: one that crashed has answered and closed, and so is over.
 type endRequests struct{ d *Daemon }
 
@@ -275,7 +280,7 @@ func (r *request) tell(err error) {
 	case r.exception.Incident() != "":
 		line.Outcome = telemetry.InIncident
 		r.d.stats.exceptions.Add(1)
-	case r.exception == errBusy || r.exception == errQueue || r.exception == errStopping:
+	case refusals[r.exception]:
 		line.Outcome = telemetry.Refused
 		r.d.stats.exceptions.Add(1)
 	case c.sanitized.Entry() == nil:

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"pgregory.net/rapid"
 
+	"sallyport/internal/telemetry"
 	"sallyport/messages"
 	"sallyport/messages/exception"
 	"sallyport/messages/qube"
@@ -209,6 +211,8 @@ func TestTooManyConnections(t *testing.T) {
 	assert.Equal(t, ok("a "), l.call("test.Echo+a", "work", ""))
 	assert.Equal(t, ok("b "), second.send([]byte("test.Misc+b dom0 name work\x00")).end().answer())
 	assert.EqualValues(t, 3, l.Stats().Refused)
+	refused := slices.DeleteFunc(column(l.calls(), telemetry.KeyOutcome), func(o any) bool { return o != telemetry.Refused })
+	assert.Len(t, refused, 3, "the log calls them what they are")
 }
 
 // TestEachSocket knows its own methods, and no others.

@@ -89,7 +89,7 @@ func Only(qubes ...Qube) View {
 type only struct{ qubes []Qube }
 
 func (o only) Revision() Revision             { return 0 }
-func (o only) Qubes() iter.Seq[Qube]          { return func(yield func(Qube) bool) { each(o.qubes, yield) } }
+func (o only) Qubes() iter.Seq[Qube]          { return slices.Values(o.qubes) }
 func (o only) Template(Qube) (Qube, bool)     { return nil, false }
 func (o only) Netvm(Qube) (Qube, bool)        { return nil, false }
 func (o only) Usage(Qube) Usage               { return Usage{} }
@@ -107,12 +107,4 @@ func (o only) find(is func(Qube) bool) (Qube, bool) {
 		}
 	}
 	return nil, false
-}
-
-func each[T any](items []T, yield func(T) bool) {
-	for _, item := range items {
-		if !yield(item) {
-			return
-		}
-	}
 }
