@@ -10,6 +10,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,6 +115,7 @@ type Daemon struct {
 	timed    bool // log lines of calls are written
 	open     openCalls
 	watched  *watched
+	feeds    feeds
 	began    time.Time
 	family   *family
 
@@ -292,9 +294,8 @@ func (d *Daemon) refuse(message any) {
 		d.shed("an actor's queue is full or closed")
 		d.send(m.request, &answer{err: errBusy})
 	case *committed: // the ledger was stopped meanwhile, but what has become of the changes is known
-		for _, c := range m.calls {
-			c.err = m.err
-			d.send(c.request, c)
+		for _, e := range m.entries {
+			e.settle(d, cmp.Or(e.err, m.err))
 		}
 	}
 }
@@ -340,11 +341,11 @@ func (d *Daemon) tellCrash(name, kind string, streak int, c *crash, message any)
 
 // translate is the one translation of a call's error to the wire. What is not an exception gets an incident, of which the
 // log is told what tell makes of the error.
-func (d *Daemon) translate(err error, kind string, tell func(error) string, c *call) *exception.Exception {
+func (d *Daemon) translate(err error, kind string, tell func(error) string, method string) *exception.Exception {
 	return exception.Of(err, func(err error) exception.Field {
 		id := incident(d.settings.IDs())
 		d.stats.incidents.Add(1)
-		d.log.Incident(id.Shown(), kind, kind, c.method(), tell(err))
+		d.log.Incident(id.Shown(), kind, kind, method, tell(err))
 		return id
 	})
 }

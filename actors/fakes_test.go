@@ -45,6 +45,7 @@ var inventory = qube.Only(box("work", "1"), box("vault", "2"))
 // book is an inventory whose only content is the tags that were committed, group by group.
 type book struct {
 	qube.View
+	qube.NoEvents
 	commit func() error // instead of a disk; nil: always well
 
 	mu     sync.Mutex
@@ -168,8 +169,8 @@ func tag(tx qube.Tx, g grant) (messages.Reply, error) {
 func works(kind messages.OrderKind) func(*method) {
 	return func(m *method) {
 		m.Access = stages.Execute
-		m.Work = func(g grant) messages.Order {
-			return messages.Order{Kind: kind, Qube: g.Dest().ID(), Args: map[string]string{"do": g.Arg(), "with": g.Payload()}}
+		m.Work = func(_ qube.View, g grant) (messages.Order, error) {
+			return messages.Order{Kind: kind, Qube: g.Dest().ID(), Args: map[string]string{"do": g.Arg(), "with": g.Payload()}}, nil
 		}
 	}
 }

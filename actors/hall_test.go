@@ -87,7 +87,7 @@ func (c *caller) Receive(ctx actor.Context) {
 func (c *caller) take(reply messages.Reply, err error) {
 	frame := reply.AppendFrame(nil)
 	if err != nil {
-		frame = c.h.translate(err, "request", typesOf, &c.call).AppendFrame(nil)
+		frame = c.h.translate(err, "request", typesOf, c.call.method()).AppendFrame(nil)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

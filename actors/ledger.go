@@ -1,11 +1,11 @@
 package actors
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"sallyport/messages"
 	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 )
@@ -23,7 +23,7 @@ type ledger struct {
 // page is what the ledger has open. Only the ledger's actor touches it.
 type page struct {
 	group   qube.Group // being filled; nil: none
-	waiting []*call    // whose changes it holds, answered when it is committed
+	waiting []settled  // what it holds, answered when it is committed
 	since   stamp      // its first change
 
 	committing bool        // another group is being written
@@ -31,11 +31,38 @@ type page struct {
 	stuck      bool        // writing takes too long, so that nothing more is taken in
 }
 
+// entry is a change that somebody waits for.
+type entry interface {
+	// change makes it, inside Book.Group.Try.
+	change(qube.Tx) error
+	// settle tells whoever waits that it is durable and told to subscribers, or why it is not.
+	settle(d *Daemon, err error)
+	// method is what the log calls it.
+	method() string
+}
+
+// settled is an entry whose outcome is known as soon as its group is written: err, if it failed by itself. Such a one
+// waits all the same if subscribers are told of its announcements, which have their place among all others.
+type settled struct {
+	entry
+	err error
+}
+
 // committed is what the goroutine that writes a group reports.
 type committed struct {
-	calls []*call
-	since stamp
-	err   error
+	entries []settled
+	since   stamp
+	err     error
+}
+
+func (c *call) change(tx qube.Tx) (err error) {
+	c.reply, err = c.authorized.Change(tx)
+	return err
+}
+
+func (c *call) settle(d *Daemon, err error) {
+	c.actedAt, c.err = d.now(), err
+	d.send(c.request, c)
 }
 
 // writesTooLong is what the ledger tells itself when a commit has used up its budget. Who waits for it goes on waiting,
@@ -53,7 +80,7 @@ func (l *ledger) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		l.commit(ctx) // what a crash left open
-	case *call:
+	case entry:
 		l.change(ctx, m)
 	case *committed:
 		l.answer(ctx, m)
@@ -65,37 +92,34 @@ func (l *ledger) Receive(ctx actor.Context) {
 	case prove:
 		_ = l.d.settings.Book.Begin().Try(func(qube.Tx) error { return errStuckDisk }) // which undoes nothing
 	case *actor.Stopping:
-		for _, c := range l.waiting { // never to be written
-			c.done(ctx, messages.Reply{}, errStopping)
+		for _, e := range l.waiting { // never to be written
+			e.settle(l.d, errStopping)
 		}
 		l.waiting = nil
 	}
 }
 
-// change tries one change. It is answered at once if it failed, since then nothing has happened.
-func (l *ledger) change(ctx actor.Context, c *call) {
+// change tries one change. It is answered at once if it failed, since then nothing has happened, unless it has announced
+// something.
+func (l *ledger) change(ctx actor.Context, e entry) {
 	if l.stuck {
 		l.d.shed("the inventory is not being written")
-		c.done(ctx, messages.Reply{}, errStuckDisk)
+		e.settle(l.d, errStuckDisk)
 		return
 	}
 	if l.group == nil {
 		l.group = l.d.settings.Book.Begin()
 	}
-	var reply messages.Reply
-	err := l.group.Try(func(tx qube.Tx) (err error) {
-		reply, err = c.authorized.Change(tx)
-		return err
-	})
-	c.actedAt = l.d.now()
-	if err != nil {
-		c.done(ctx, reply, err)
+	told := len(l.group.Events())
+	err := l.group.Try(e.change)
+	if err != nil && len(l.group.Events()) == told {
+		e.settle(l.d, err)
 		return
 	}
-	if c.reply = reply; len(l.waiting) == 0 {
-		l.since = c.actedAt
+	if len(l.waiting) == 0 {
+		l.since = l.d.now()
 	}
-	l.waiting = append(l.waiting, c)
+	l.waiting = append(l.waiting, settled{e, err})
 	l.commit(ctx)
 }
 
@@ -104,14 +128,20 @@ func (l *ledger) commit(ctx actor.Context) {
 	if l.committing || len(l.waiting) == 0 {
 		return
 	}
-	group, done := l.group, &committed{calls: l.waiting, since: l.since}
+	group, done := l.group, &committed{entries: l.waiting, since: l.since}
 	l.group, l.waiting, l.committing = nil, nil, true
 	self := ctx.Self()
 	l.patience = l.d.settings.Clock.AfterFunc(l.d.settings.CallBudget, func() { l.d.send(self, &writesTooLong{}) })
 	l.d.commits.Add(1)
 	l.d.workers.Schedule(func() {
 		defer l.d.commits.Done()
-		guarded(group.Commit, func(err error) {
+		guarded(func() error {
+			if err := group.Commit(); err != nil {
+				return err
+			}
+			l.d.feeds.deliver(group.Events())
+			return nil
+		}, func(err error) {
 			done.err = err
 			l.d.send(self, done)
 		})
@@ -131,18 +161,16 @@ func (l *ledger) answer(ctx actor.Context, m *committed) {
 	case errors.As(m.err, &crashed):
 		m.err = exception.Internal(l.d.tellCrash("ledger", "ledger", 1, crashed, m))
 	case m.err != nil:
-		m.err = l.d.translate(m.err, "ledger", error.Error, m.calls[0])
+		m.err = l.d.translate(m.err, "ledger", error.Error, m.entries[0].method())
 	}
-	now := l.d.now()
-	for _, c := range m.calls {
-		c.actedAt = now
-		c.done(ctx, c.reply, m.err)
+	for _, e := range m.entries {
+		e.settle(l.d, cmp.Or(e.err, m.err))
 	}
 	if m.err != nil {
 		l.d.health.failing("inventory", "the inventory cannot be written")
 		return
 	}
 	l.d.stats.commits.Add(1)
-	l.d.stats.changes.Add(uint64(len(m.calls)))
-	l.d.log.Committed(len(m.calls), uint64(l.d.settings.Book.View().Revision()), now.since(m.since))
+	l.d.stats.changes.Add(uint64(len(m.entries)))
+	l.d.log.Committed(len(m.entries), uint64(l.d.settings.Book.View().Revision()), l.d.now().since(m.since))
 }

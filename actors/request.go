@@ -194,7 +194,7 @@ func (r *request) finish(ctx actor.Context, reply messages.Reply, err error) {
 	var e *exception.Exception
 	var frame []byte
 	if err != nil {
-		e = r.d.translate(err, "request", typesOf, &r.call)
+		e = r.d.translate(err, "request", typesOf, r.call.method())
 		frame = e.AppendFrame(nil)
 	} else {
 		frame = reply.AppendFrame(make([]byte, 0, len(reply.Body)+2))

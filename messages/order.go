@@ -1,6 +1,11 @@
 package messages
 
-import "sallyport/messages/qube"
+import (
+	"context"
+	"time"
+
+	"sallyport/messages/qube"
+)
 
 // Order is what a qube's actor is asked to do. It is plain data, never a closure, so that it can be stored as an intent,
 // logged, and one day sent to another machine.
@@ -9,6 +14,11 @@ type Order struct {
 	Qube     qube.UUID
 	Args     map[string]string
 	Revision qube.Revision // of the view it was judged on
+
+	// Urgent cuts short what the qube's actor is doing, and goes before all that waits.
+	Urgent bool
+	// Patience is how long the work may take by its own nature, on top of what any work may; 0: no longer.
+	Patience time.Duration
 }
 
 // OrderKind says what is to be done.
@@ -19,3 +29,15 @@ const (
 	DrillCrash OrderKind = "drill.crash" // panic while the order is taken in
 	DrillStall OrderKind = "drill.stall" // be busy for Args["for"], a duration
 )
+
+// Desk is what work may ask of whoever runs it. It is for the goroutine that does the work; each of its methods waits, and
+// returns soon after ctx ends. No actor waits meanwhile.
+type Desk interface {
+	// Change has the ledger make a change, and returns when that is durable, published and told to subscribers, or has
+	// failed. The first change of a call is judged again if the inventory or the policy has moved on since it was judged.
+	Change(ctx context.Context, change func(qube.Tx) error) error
+	// Order gives an order to the actor of its qube, and returns when that is done.
+	Order(ctx context.Context, o Order) (Reply, error)
+	// Leave lets the qube's actor begin its next order while this work goes on.
+	Leave()
+}

@@ -1,6 +1,6 @@
 // Package stages carries a call through its three doors:
 //
-//	messages.Request ─Catalogue.Sanitize→ Sanitized ─Gate.Judge→ Authorized ─→ Read | Change | Work
+//	messages.Request ─Catalogue.Sanitize→ Sanitized ─Gate.Judge→ Authorized ─→ Read | Change | Work | Stream
 //	   (untrusted)                        (no state)            (masked View)
 //
 // Each state holds the way to the next and to nothing else, so a door cannot be skipped: that does not compile. A zero
@@ -22,6 +22,7 @@ const (
 	Reads   Kind = iota // answered at once, from the view it was judged on
 	Changes             // by the ledger, in memory, never blocking
 	Works               // by the qube's own actor: long, outside effects
+	Streams             // by the request actor: events, until the caller leaves
 )
 
 // Sanitized is a call of which a grammar has accepted every byte. It says nothing about what exists.
@@ -43,6 +44,8 @@ type carriedOut interface {
 	read() (messages.Reply, error)
 	change(qube.Tx) (messages.Reply, error)
 	work() (messages.Order, error)
+	stream(Feed) error
+	again(qube.Tx) error
 }
 
 // Entry is the method that is called; nil for a zero Sanitized.
@@ -102,6 +105,23 @@ func (a Authorized) Work() (messages.Order, error) {
 		return messages.Order{}, errSkipped
 	}
 	return a.door.work()
+}
+
+// Again judges a Works call again if the inventory or the policy has moved on: the ledger asks it before the first change
+// that the work makes (design: 6).
+func (a Authorized) Again(tx qube.Tx) error {
+	if a.door == nil {
+		return errSkipped
+	}
+	return a.door.again(tx)
+}
+
+// Stream begins a Streams call.
+func (a Authorized) Stream(f Feed) error {
+	if a.door == nil {
+		return errSkipped
+	}
+	return a.door.stream(f)
 }
 
 // head is what every call has.
@@ -175,22 +195,35 @@ func (c *call[A, P]) change(tx qube.Tx) (messages.Reply, error) {
 	if c.method.Change == nil {
 		return messages.Reply{}, errSkipped
 	}
-	if tx.Revision() != c.revision || c.gate.judge.Generation() != c.policy {
-		c.head = head{qube.ByID(c.grant.source.ID()), qube.ByID(c.grant.dest.ID())} // a qube of the same name is another
-		if _, err := c.judge(c.gate, c.peer, tx); err != nil {
-			return messages.Reply{}, err
-		}
+	if err := c.again(tx); err != nil {
+		return messages.Reply{}, err
 	}
 	return c.method.Change(c.gate.maskedTx(tx, c.grant.source, c.grant.dest), c.grant)
+}
+
+func (c *call[A, P]) again(tx qube.Tx) error {
+	if tx.Revision() == c.revision && c.gate.judge.Generation() == c.policy {
+		return nil
+	}
+	c.head = head{qube.ByID(c.grant.source.ID()), qube.ByID(c.grant.dest.ID())} // a qube of the same name is another
+	_, err := c.judge(c.gate, c.peer, tx)
+	return err
 }
 
 func (c *call[A, P]) work() (messages.Order, error) {
 	if c.method.Work == nil {
 		return messages.Order{}, errSkipped
 	}
-	o := c.method.Work(c.grant)
+	o, err := c.method.Work(c.view, c.grant)
 	o.Revision = c.revision
-	return o, nil
+	return o, err
+}
+
+func (c *call[A, P]) stream(f Feed) error {
+	if c.method.Stream == nil {
+		return errSkipped
+	}
+	return c.method.Stream(c.view, c.grant, f)
 }
 
 // argument is the text of the argument, as a policy rule may name it.

@@ -100,7 +100,7 @@ func TestTheWayIsTyped(t *testing.T) {
 		"a Read that takes a Tx": {`method.Read = func(qube.Tx, stages.Grant[qube.FeatureName, qube.FeatureValue]) (messages.Reply, error) { return messages.Empty, nil }`,
 			`cannot use (func(`},
 		"a Change given to Read": {`method.Read = method.Change`, `cannot use method.Change`},
-		"a Work that takes a Tx": {`method.Work = func(qube.Tx, stages.Grant[qube.FeatureName, qube.FeatureValue]) messages.Order { return messages.Order{} }`,
+		"a Work that takes a Tx": {`method.Work = func(qube.Tx, stages.Grant[qube.FeatureName, qube.FeatureValue]) (messages.Order, error) { return messages.Order{}, nil }`,
 			`cannot use (func(`},
 		"a Requires that takes a Tx": {`method.Requires = func(qube.Tx, qube.Qube, qube.FeatureName) bool { return true }`, `cannot use (func(`},
 		"a handler that takes a Tx":  {`_ = stages.Handler{Check: func(stages.Facts, qube.Tx) (stages.Filter, error) { return nil, nil }}`, `cannot use (func(`},

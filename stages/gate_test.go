@@ -350,8 +350,8 @@ func TestFiltersOfHandlers(t *testing.T) {
 // TestWorkIsStampedWithTheRevisionItWasJudgedOn, whatever the method says.
 func TestWorkIsStampedWithTheRevisionItWasJudgedOn(t *testing.T) {
 	m := readMethod("t.Work")
-	m.Read, m.Work = nil, func(g grant) messages.Order {
-		return messages.Order{Kind: "test", Qube: g.Dest().ID(), Args: map[string]string{"tag": g.Arg().Shown()}, Revision: 1}
+	m.Read, m.Work = nil, func(_ qube.View, g grant) (messages.Order, error) {
+		return messages.Order{Kind: "test", Qube: g.Dest().ID(), Args: map[string]string{"tag": g.Arg().Shown()}, Revision: 1}, nil
 	}
 	a, err := stages.NewGate(&policy{allows: always}).Judge(sanitized(t, m, "work", "vault"), &messages.Peer{Any: true}, moment{qube.Only(work, vault), 7})
 	require.NoError(t, err)

@@ -98,8 +98,11 @@ type Method[A, P any] struct {
 	// Change runs in the ledger, in memory only, and never blocks. If it fails or panics, nothing has happened. The Tx may
 	// be masked, and so be of another type than the Book's: its methods are all there is.
 	Change func(qube.Tx, Grant[A, P]) (messages.Reply, error)
-	// Work is what the destination's actor shall do, which may take long and reach outside the daemon.
-	Work func(Grant[A, P]) messages.Order
+	// Work is what the actor of a qube, most often the destination, shall do, which may take long and reach outside the
+	// daemon. What can be refused from the view is refused here; the work checks again when its turn has come.
+	Work func(qube.View, Grant[A, P]) (messages.Order, error)
+	// Stream begins a stream of events, which ends when the caller leaves, or with an exception. It has no call budget.
+	Stream func(qube.View, Grant[A, P], Feed) error
 }
 
 // Entry is a declared method, closed over its types: what a catalogue holds.
@@ -122,7 +125,7 @@ type Entry struct {
 // Declare makes an Entry of m. It panics on a method that is incomplete or contradicts itself, at start-up.
 func Declare[A, P any](m Method[A, P]) Entry {
 	kind, acts := Reads, 0
-	for k, set := range []bool{Reads: m.Read != nil, Changes: m.Change != nil, Works: m.Work != nil} {
+	for k, set := range []bool{Reads: m.Read != nil, Changes: m.Change != nil, Works: m.Work != nil, Streams: m.Stream != nil} {
 		if set {
 			kind, acts = Kind(k), acts+1
 		}
@@ -134,15 +137,15 @@ func Declare[A, P any](m Method[A, P]) Entry {
 	case m.Name == "" || m.Help == "" || m.Access == 0:
 		panic("stages: a method needs a name, help and access: " + m.Name)
 	case acts != 1:
-		panic("stages: a method has exactly one of Read, Change and Work: " + m.Name)
+		panic("stages: a method has exactly one of Read, Change, Work and Stream: " + m.Name)
 	case m.Arg.Read == nil || (m.Payload.Read == nil) == (m.PayloadFor == nil):
 		panic("stages: a method needs a grammar for argument and payload: " + m.Name)
 	case fixed && m.Arg.Want != Forbidden:
 		panic("stages: the argument is in the method's name already: " + m.Name)
 	case m.Arg.Want != Forbidden && !shows:
 		panic("stages: policy must be able to see the argument, so its type is a string or a qube.Noun: " + m.Name)
-	case kind == Reads && m.Access&Write != 0:
-		panic("stages: a Read is never handed the means to write: " + m.Name)
+	case (kind == Reads || kind == Streams) && m.Access&Write != 0:
+		panic("stages: a Read or a Stream is never handed the means to write: " + m.Name)
 	}
 	return Entry{
 		Name: m.Name, Socket: m.Socket, Dest: m.Dest, Access: m.Access, Scope: m.Scope, Help: m.Help, Kind: kind,
@@ -166,13 +169,14 @@ func Declare[A, P any](m Method[A, P]) Entry {
 }
 
 // Grant is what was permitted: the checked argument and payload, and the two qubes as the view shows them. Only Read,
-// Change and Work are given one.
+// Change, Work and Stream are given one.
 type Grant[A, P any] struct {
 	arg     A
 	payload P
 	source  qube.Qube
 	dest    qube.Qube
 	filters []Filter
+	sees    func(qube.View, qube.Event) bool // what policy lets the caller see of events; nil: all
 }
 
 // Arg is the argument.
@@ -195,6 +199,11 @@ func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 		}
 	}
 	return true
+}
+
+// Sees reports whether e may be shown to this caller, as it is judged on v (spec: extensions.md 3).
+func (g Grant[A, P]) Sees(v qube.View, e qube.Event) bool {
+	return (g.sees == nil || g.sees(v, e)) && g.Keeps(e)
 }
 
 // malformed gives err if it is an exception, and otherwise what the field at fault is.

@@ -248,7 +248,7 @@ func TestAPayloadsGrammarMayDependOnTheArgument(t *testing.T) {
 // TestIncompleteMethodsAreNotDeclared: they stop the daemon before it answers a call.
 func TestIncompleteMethodsAreNotDeclared(t *testing.T) {
 	read, change := readMethod("t.Read"), changeMethod("t.Change")
-	work := func(grant) messages.Order { return messages.Order{} }
+	work := func(qube.View, grant) (messages.Order, error) { return messages.Order{}, nil }
 	for flaw, spoil := range map[string]func(*method){
 		"no name":                func(m *method) { m.Name = "" },
 		"no help":                func(m *method) { m.Help = "" },
@@ -281,7 +281,7 @@ func TestEntriesSayWhatWasDeclared(t *testing.T) {
 	m.Socket, m.Dest, m.Access, m.Scope = stages.Misc, stages.NotAdminVM, stages.Write|stages.Execute, stages.Global
 	m.Arg.Doc, m.Payload.Doc, m.Payload.Want = "a tag", "a value", stages.Optional
 	work := readMethod("t.Work")
-	work.Read, work.Work = nil, func(grant) messages.Order { return messages.Order{} }
+	work.Read, work.Work = nil, func(qube.View, grant) (messages.Order, error) { return messages.Order{}, nil }
 
 	var names []string
 	for e := range stages.NewCatalogue(stages.Declare(work), stages.Declare(m), stages.Declare(readMethod("t.Read"))).Entries() {

@@ -193,7 +193,7 @@ func (d *daemon) openInventory() error {
 		return err
 	}
 	d.onClose(st.Close)
-	book, fresh, err := inventory.Open(st, initial)
+	book, fresh, err := inventory.Open(st, initial, inventory.Options{})
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ var arrows = []arrow{
 	{"stages/sanitize", []string{"stages", "messages/..."}, "a grammar that saw state could reveal it"},
 	{"stages/permission", []string{"stages", "messages/..."}, "handlers see facts, not machinery"},
 	{"stages/action", []string{"stages", "messages/..."}, "actions reach what they are handed"},
+	{"stages/properties", []string{"stages", "stages/action", "messages/..."}, "properties are data with rules; whoever reads or sets one goes through them"},
+	{"stages/reactions", []string{"stages/action", "stages/properties", "messages/..."}, "what follows from events, whoever caused them"},
+	{"stages/lifecycle", []string{"stages/action", "stages/properties", "messages/..."}, "how a qube is started and stopped; the hypervisor is handed in by interface"},
 	{"stages/methods", []string{"stages/...", "messages/..."}, "the API, declared; it must work without this daemon"},
 
 	{"actors", []string{"stages", "messages/...", "internal/telemetry"}, "who runs what, when; state and rules are handed in by interface"},
@@ -44,7 +47,7 @@ var arrows = []arrow{
 	{"internal/inventory", []string{"messages/...", "internal/yamlfile"}, "implements the interfaces of messages/qube"},
 	{"internal/policy", []string{"messages/..."}, "a language and its evaluation; it judges nouns"},
 	{"internal/store", []string{"internal/inventory", "messages/..."}, "keeps the inventory's records"},
-	{"internal/hypervisor/...", []string{"internal/inventory", "messages/..."}, "runs qubes; knows no API"},
+	{"internal/hypervisor/...", []string{"messages/..."}, "runs qubes; knows no API"},
 	{"internal/dashboard", []string{"internal/telemetry"}, "computes from the log alone (design: 9)"},
 	{"internal/loadtest", []string{"messages/...", "internal/telemetry"}, "a client like any other"},
 	{"internal/bench/...", []string{"messages/...", "internal/bench/..."}, "measures the daemon from outside"},

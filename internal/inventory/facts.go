@@ -8,7 +8,9 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"sallyport/messages/qube"
 )
@@ -24,7 +26,14 @@ import (
 //	feature/UUID/NAME           featureFact
 //	tag/UUID/TAG                true
 //	notes/UUID                  text
-const hostKey = "host"
+//	runtime/UUID                runtimeFact; volatile
+//	intent/UUID                 qube.Intent
+//	event/SLOT                  batchFact, of the history
+//	started                     when a daemon last opened the store, in seconds since 1970
+const (
+	hostKey    = "host"
+	startedKey = "started"
+)
 
 type (
 	qubeFact struct {
@@ -32,7 +41,12 @@ type (
 		Class string `json:"class"`
 		Label string `json:"label"`
 		QID   int    `json:"qid"`
-		State string `json:"state"`
+	}
+	runtimeFact struct {
+		State   string    `json:"state"`
+		XID     int       `json:"xid,omitempty"`
+		Started time.Time `json:"started,omitzero"`
+		Console string    `json:"console,omitempty"`
 	}
 	featureFact struct {
 		Place int    `json:"n"`
@@ -48,6 +62,8 @@ func globalKey(p qube.PropertyName) string { return "global/" + p.Shown() }
 func labelKey(l qube.LabelName) string     { return "label/" + l.Shown() }
 func qubeKey(id qube.UUID) string          { return "qube/" + id.Shown() }
 func notesKey(id qube.UUID) string         { return "notes/" + id.Shown() }
+func runtimeKey(id qube.UUID) string       { return "runtime/" + id.Shown() }
+func intentKey(id qube.UUID) string        { return "intent/" + id.Shown() }
 func tagKey(id qube.UUID, t qube.Tag) string {
 	return "tag/" + id.Shown() + "/" + t.Shown()
 }
@@ -58,6 +74,10 @@ func propertyKey(id qube.UUID, p qube.PropertyName) string {
 	return "property/" + id.Shown() + "/" + p.Shown()
 }
 
+func runtimeOf(r qube.Runtime) runtimeFact {
+	return runtimeFact{string(r.State), r.XID, r.Started, r.Console}
+}
+
 // encode is for facts of ours, which all have a JSON form.
 func encode(v any) []byte { return must(json.Marshal(v)) }
 
@@ -65,18 +85,25 @@ func encode(v any) []byte { return must(json.Marshal(v)) }
 type builder struct {
 	snapshot *Snapshot
 	qubes    map[qube.UUID]*record
+	events   map[int]loggedBatch // by slot
+}
+
+// loggedBatch is one change of the history, as the store holds it.
+type loggedBatch struct {
+	batch      qube.Batch
+	slot, size int
 }
 
 func newBuilder() *builder {
 	s := empty()
 	dom0, _ := s.find(qube.Dom0UUID)
-	return &builder{s, map[qube.UUID]*record{qube.Dom0UUID: dom0}}
+	return &builder{s, map[qube.UUID]*record{qube.Dom0UUID: dom0}, map[int]loggedBatch{}}
 }
 
 func (b *builder) qube(id qube.UUID) *record {
 	r := b.qubes[id]
 	if r == nil {
-		r = &record{id: id}
+		r = &record{id: id, runtime: qube.Runtime{State: qube.Halted}}
 		b.qubes[id] = r
 	}
 	return r
@@ -84,7 +111,8 @@ func (b *builder) qube(id qube.UUID) *record {
 
 // segments is how many segments follow the kind in a record's key.
 var segments = map[string]int{
-	hostKey: 0, "global": 1, "label": 1, "qube": 1, "property": 2, "feature": 2, "tag": 2, "notes": 1,
+	hostKey: 0, "global": 1, "label": 1, "qube": 1, "property": 2, "feature": 2, "tag": 2, "notes": 1, "runtime": 1, "intent": 1,
+	"event": 1, startedKey: 0,
 }
 
 // add takes one record in. Every noun passes its Parse function again: a store is not trusted to hold what we wrote.
@@ -110,9 +138,9 @@ func (b *builder) add(rec Record) error {
 		var f qubeFact
 		p.value(&f)
 		r := b.qube(parse(&p, subject, qube.ParseUUID))
-		r.name, r.class, r.qid, r.state = parse(&p, f.Name, qube.ParseName), qube.Class(f.Class), f.QID, qube.PowerState(f.State)
+		r.name, r.class, r.qid = parse(&p, f.Name, qube.ParseName), qube.Class(f.Class), f.QID
 		r.label = parse(&p, f.Label, qube.ParseLabelName)
-		if !slices.Contains(qube.Classes, r.class) || !slices.Contains(qube.PowerStates, r.state) {
+		if !slices.Contains(qube.Classes, r.class) || r.qid < 0 || r.qid >= maxNumber {
 			p.fail(qube.ErrGrammar)
 		}
 	case "property":
@@ -133,6 +161,25 @@ func (b *builder) add(rec Record) error {
 	case "notes":
 		r := b.qube(parse(&p, subject, qube.ParseUUID))
 		r.notes = parse(&p, p.text(), qube.ParseNotes)
+	case "runtime":
+		var f runtimeFact
+		p.value(&f)
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		r.runtime = qube.Runtime{State: qube.PowerState(f.State), XID: f.XID, Started: f.Started, Console: f.Console}
+		if !slices.Contains(qube.PowerStates, r.runtime.State) {
+			p.fail(qube.ErrGrammar)
+		}
+	case "intent":
+		p.value(&b.qube(parse(&p, subject, qube.ParseUUID)).intent)
+	case "event":
+		var f batchFact
+		p.value(&f)
+		n := parse(&p, subject, strconv.Atoi)
+		if n < 0 || n >= historyChanges || len(f.Events) == 0 || f.Revision < uint64(len(f.Events)) {
+			p.fail(qube.ErrGrammar)
+		}
+		b.events[n] = loggedBatch{f.batch(&p), n, len(rec.Value)}
+	case startedKey:
 	}
 	if p.err != nil {
 		return fmt.Errorf("inventory: record %q of the store: %w", rec.Key, p.err)
@@ -167,6 +214,13 @@ func (b *builder) build(revision qube.Revision) (*Snapshot, error) {
 			return nil, fmt.Errorf("inventory: the store has two qubes with the qid %d", r.qid)
 		}
 		qids[r.qid] = true
+		s.qids = s.qids.with(r.qid)
+		if n, err := strconv.Atoi(r.properties[propDispid].Shown()); err == nil && 0 <= n && n < maxNumber {
+			s.dispids = s.dispids.with(n)
+		}
+		for p, v := range r.properties {
+			s.refs = s.refs.changed(r.id, p, qube.PropertyValue{}, v)
+		}
 		slices.SortFunc(r.tags, func(a, b qube.Tag) int { return strings.Compare(a.Shown(), b.Shown()) })
 		if other, taken := byName.Insert([]byte(r.name.Shown()), r); taken && other != r {
 			return nil, fmt.Errorf("inventory: the store has two qubes named %s", r.name.Shown())
@@ -224,7 +278,10 @@ func (s *Snapshot) facts() iter.Seq[Record] {
 			ok = ok && put(labelKey(l.Name), labelFact{l.Index, l.Color.Shown()})
 		}
 		for r := range s.records() {
-			ok = ok && put(qubeKey(r.id), qubeFact{r.name.Shown(), string(r.class), r.label.Shown(), r.qid, string(r.state)})
+			ok = ok && put(qubeKey(r.id), qubeFact{r.name.Shown(), string(r.class), r.label.Shown(), r.qid})
+			if r.runtime != (qube.Runtime{State: qube.Halted}) {
+				ok = ok && put(runtimeKey(r.id), runtimeOf(r.runtime))
+			}
 			for p, v := range r.properties {
 				ok = ok && put(propertyKey(r.id, p), v.Shown())
 			}

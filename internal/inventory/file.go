@@ -43,7 +43,7 @@ type (
 		version   int
 		globals   []yamlfile.Pair[string, string]
 		labels    []labelEntry
-		pools     []Pool
+		pools     []qube.Pool
 		kernels   []string
 		simulated simulated
 		qubes     []qubeEntry
@@ -77,6 +77,17 @@ type (
 		notes      qube.Notes
 		state      qube.PowerState
 	}
+)
+
+// The properties that a file's tags and templates come from.
+var (
+	propGuivm   = must(qube.ParsePropertyName("guivm"))
+	propAudiovm = must(qube.ParsePropertyName("audiovm"))
+
+	globalTemplate = must(qube.ParsePropertyName("default_template"))
+	globalDispvm   = must(qube.ParsePropertyName("default_dispvm"))
+	globalGuivm    = must(qube.ParsePropertyName("default_guivm"))
+	globalAudiovm  = must(qube.ParsePropertyName("default_audiovm"))
 )
 
 // The readers of nouns.
@@ -118,8 +129,8 @@ func readFile(root *yamlfile.Node) (file, error) {
 	return f, err
 }
 
-func readPool(n *yamlfile.Node) (Pool, error) {
-	var p Pool
+func readPool(n *yamlfile.Node) (qube.Pool, error) {
+	var p qube.Pool
 	var options []yamlfile.Pair[string, string]
 	err := n.Fields(
 		yamlfile.Required("name", &p.Name, yamlfile.String),
@@ -166,7 +177,7 @@ func readQube(n *yamlfile.Node) (qubeEntry, error) {
 func (f file) build() (*Snapshot, error) {
 	b := newBuilder()
 	b.snapshot.host = Host{
-		MemoryMiB: uint64(f.simulated.memory), CPUs: uint64(f.simulated.cpus), Kernels: f.kernels, Pools: f.pools,
+		MemoryMiB: uint64(f.simulated.memory), CPUs: f.simulated.cpus, Kernels: f.kernels, Pools: f.pools,
 		StartDelay: f.simulated.startDelay.String(), GuestDelay: f.simulated.guestDelay.String(),
 	}
 	for _, l := range f.labels {
@@ -254,7 +265,7 @@ func (f file) declare(b *builder) (map[qube.Name]*record, error) {
 			}
 		}
 		r := b.qube(id)
-		r.name, r.class, r.label, r.qid, r.state = q.name.Value, q.class, q.label.Value, qid, q.state
+		r.name, r.class, r.label, r.qid, r.runtime.State = q.name.Value, q.class, q.label.Value, qid, q.state
 		names[r.name] = r
 	}
 	return names, nil
@@ -285,7 +296,7 @@ func (f file) value(p yamlfile.Pair[string, string], k kind, names map[qube.Name
 var builtinPools = []string{"varlibqubes", "linux-kernel"}
 
 func (f file) hasPool(name string) bool {
-	return slices.Contains(builtinPools, name) || slices.ContainsFunc(f.pools, func(p Pool) bool { return p.Name == name })
+	return slices.Contains(builtinPools, name) || slices.ContainsFunc(f.pools, func(p qube.Pool) bool { return p.Name == name })
 }
 
 // referents are what a property's value may refer to (spec: properties.yaml).

@@ -73,7 +73,7 @@ func TestTheDocumentedExample(t *testing.T) {
 	assert.Equal(t, "default_netvm=sys-firewall default_template=fedora", properties2text(s.globals))
 	assert.Equal(t, Host{
 		MemoryMiB: 32404, CPUs: 4, StartOrder: []string{"sys-net", "work"}, StartDelay: "0s", GuestDelay: "50ms",
-		Kernels: []string{"6.6.1-1.fc37"}, Pools: []Pool{{Name: "big", Driver: "file", Options: map[string]string{"dir_path": "/srv/big"}}},
+		Kernels: []string{"6.6.1-1.fc37"}, Pools: []qube.Pool{{Name: "big", Driver: "file", Options: map[string]string{"dir_path": "/srv/big"}}},
 	}, s.host)
 	assert.Equal(t, dump(s), dump(rebuilt(t, s)))
 }
@@ -368,39 +368,6 @@ qubes:
 		q := named(t, s, name)
 		property, _ := q.Property(propTemplate)
 		assert.Equal(t, want, [3]string{shown(s.Template(q)), property.Shown(), shown(s.Netvm(q))}, name)
-	}
-}
-
-// TestUsage is what a qube has by default (spec: properties.yaml QubesVM.memory, QubesVM.maxmem; model.md 13).
-func TestUsage(t *testing.T) {
-	const qubes = `
-qubes:
-  - {name: plain, class: TemplateVM}
-  - {name: linux, class: TemplateVM, features: {os: Linux}, properties: {memory: 300}}
-  - {name: other, class: TemplateVM, features: {os: Windows}, properties: {maxmem: 1234}}
-  - {name: a, class: AppVM, properties: {template: plain}, state: Running}
-  - {name: b, class: AppVM, properties: {template: linux, memory: 500, template_for_dispvms: true}, features: {os: x}, state: Running}
-  - {name: c, class: DispVM, properties: {template: b}, state: Transient}
-  - {name: d, class: AppVM, properties: {template: other}, state: Suspended}
-  - {name: e, class: AppVM, properties: {template: other, maxmem: 0}, state: Dying}
-  - {name: f, class: AppVM, properties: {template: linux}}
-  - {name: g, class: AppVM, properties: {template: other, template_for_dispvms: true}}
-  - {name: h, class: DispVM, properties: {template: g}, state: Running}
-  - {name: r, class: RemoteVM, state: Running}
-`
-	type usage struct{ memory, most uint64 } // MiB
-	for host, want := range map[string]map[string]usage{
-		"simulated: {host_memory_mib: 32000}": {
-			"a": {400, 4000}, "b": {500, 3000}, "c": {500, 3000}, "d": {400, 1234}, "e": {400, 0}, "f": {}, "h": {400, 1234}, "r": {}, "plain": {}, "dom0": {4096, 4096},
-		},
-		"simulated: {host_memory_mib: 2001}": {
-			"a": {400, 1000}, "b": {500, 1000}, "c": {500, 1000}, "d": {400, 1234}, "e": {400, 0}, "f": {}, "h": {400, 1234}, "r": {}, "plain": {}, "dom0": {4096, 4096},
-		},
-	} {
-		s := parsed(t, "version: 1\n"+host+qubes)
-		for name, u := range want {
-			assert.Equal(t, qube.Usage{MemoryKiB: u.memory << 10, MaxMemoryKiB: u.most << 10}, s.Usage(named(t, s, name)), "%s, %s", name, host)
-		}
 	}
 }
 

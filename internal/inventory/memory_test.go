@@ -59,7 +59,7 @@ func (m *memory) Close() error { return nil }
 
 // opened is an inventory in store, which begins with initial if it is empty.
 func opened(t require.TestingT, store Store, initial *Snapshot) *Inventory {
-	inv, _, err := Open(store, func() (*Snapshot, error) { return initial, nil })
+	inv, _, err := Open(store, func() (*Snapshot, error) { return initial, nil }, Options{})
 	require.NoError(t, err)
 	return inv
 }

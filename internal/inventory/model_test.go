@@ -65,7 +65,7 @@ func factsOf(v qube.View) facts {
 	return f
 }
 
-var someProperties = []qube.PropertyName{propMemory, propMaxmem, propNetvm, propTemplate, propGuivm}
+var someProperties = []qube.PropertyName{must(qube.ParsePropertyName("memory")), must(qube.ParsePropertyName("maxmem")), propNetvm, propTemplate, propGuivm}
 
 // op is one call of a Tx: on the map, where it says whether it wrote, and for real.
 type op struct {
@@ -424,7 +424,7 @@ func someRecords(t *rapid.T) map[string]string {
 	word := rapid.StringMatching("[a-zA-Z0-9_]{1,4}")
 	text := rapid.StringMatching("[ -~]{0,5}")
 	put(Host{MemoryMiB: rapid.Uint64Range(1, 99999).Draw(t, "memory"), CPUs: 4, Kernels: rapid.SliceOfN(text, 1, 2).Draw(t, "kernels"),
-		Pools: []Pool{{Name: "p", Driver: text.Draw(t, "driver"), Options: map[string]string{"dir": text.Draw(t, "dir")}}}}, "host")
+		qube.Pools: []Pool{{Name: "p", Driver: text.Draw(t, "driver"), Options: map[string]string{"dir": text.Draw(t, "dir")}}}}, "host")
 	labels := []string{"red", "black"}
 	for i := range rapid.IntRange(0, 3).Draw(t, "labels") {
 		name := fmt.Sprintf("%s.%d", word.Draw(t, "label"), i)

@@ -19,13 +19,13 @@ import (
 
 func TestOpenFillsAnEmptyStoreOnce(t *testing.T) {
 	store := &memory{}
-	inv, fresh, err := Open(store, func() (*Snapshot, error) { return parsed(t, modelFile), nil })
+	inv, fresh, err := Open(store, func() (*Snapshot, error) { return parsed(t, modelFile), nil }, Options{})
 	require.NoError(t, err)
 	assert.True(t, fresh)
 	assert.Equal(t, qube.Revision(1), inv.View().Revision())
 	assert.Equal(t, qube.Revision(1), store.revision)
 
-	again, fresh, err := Open(store, func() (*Snapshot, error) { t.Error("the store is not empty"); return nil, nil })
+	again, fresh, err := Open(store, func() (*Snapshot, error) { t.Error("the store is not empty"); return nil, nil }, Options{})
 	require.NoError(t, err)
 	assert.False(t, fresh)
 	assert.Equal(t, dump(inv.published.Load()), dump(again.published.Load()))
@@ -224,7 +224,7 @@ func TestTheCostOfAWriteDoesNotDependOnHowManyQubesThereAre(t *testing.T) {
 			return tx.AddTag(id, tag)
 		},
 		"set property": func(tx qube.Tx, id qube.UUID, i int) error {
-			return tx.SetProperty(id, propMemory, must(qube.ParsePropertyValue(strconv.Itoa(i))))
+			return tx.SetProperty(id, must(qube.ParsePropertyName("memory")), must(qube.ParsePropertyValue(strconv.Itoa(i))))
 		},
 		"set notes": func(tx qube.Tx, id qube.UUID, i int) error {
 			return tx.SetNotes(id, must(qube.ParseNotes(strconv.Itoa(i))))

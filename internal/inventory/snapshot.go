@@ -10,7 +10,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
@@ -26,25 +25,25 @@ type Snapshot struct {
 	byID     *iradix.Tree[qube.Name] // replaced only when a qube comes or goes
 	labels   []qube.Label            // by index
 	globals  map[qube.PropertyName]qube.PropertyValue
+	refs     references
+	qids     numbers
+	dispids  numbers
 	host     Host
+	meter    Meter
 }
 
-// Host is what the simulated host offers. Nothing of it changes while the daemon runs.
+// Meter tells what a running qube uses of its host now. It answers at once, from memory. Safe for concurrent use.
+type Meter interface{ Usage(qube.UUID) qube.Usage }
+
+// Host is the machine and how its simulation behaves. Nothing of it changes while the daemon runs.
 type Host struct {
-	MemoryMiB  uint64   `json:"memory_mib"`
-	CPUs       uint64   `json:"cpus"`
-	StartOrder []string `json:"start_order,omitempty"`
-	StartDelay string   `json:"start_delay,omitempty"`
-	GuestDelay string   `json:"guest_shutdown_delay,omitempty"`
-	Kernels    []string `json:"kernels,omitempty"`
-	Pools      []Pool   `json:"pools,omitempty"`
-}
-
-// Pool is a storage pool of the host.
-type Pool struct {
-	Name    string            `json:"name"`
-	Driver  string            `json:"driver"`
-	Options map[string]string `json:"options,omitempty"`
+	MemoryMiB  uint64      `json:"memory_mib"`
+	CPUs       int         `json:"cpus"`
+	StartOrder []string    `json:"start_order,omitempty"` // names of qubes, by xid
+	StartDelay string      `json:"start_delay,omitempty"`
+	GuestDelay string      `json:"guest_shutdown_delay,omitempty"`
+	Kernels    []string    `json:"kernels,omitempty"`
+	Pools      []qube.Pool `json:"pools,omitempty"`
 }
 
 // builtinLabels are there always (spec: model.md 9).
@@ -68,9 +67,10 @@ const BuiltinLabels = 8
 func empty() *Snapshot {
 	dom0 := &record{
 		name: qube.Dom0, id: qube.Dom0UUID, class: qube.AdminVM, label: must(qube.ParseLabelName("black")),
-		state: qube.Running,
+		runtime: qube.Runtime{State: qube.Running},
 	}
 	s := &Snapshot{
+		refs: noReferences(), qids: numbers{}.with(0),
 		byName: iradix.New[*record](), byID: iradix.New[qube.Name](), labels: builtinLabels,
 		globals: map[qube.PropertyName]qube.PropertyValue{}, host: Host{MemoryMiB: 32404, CPUs: 4},
 	}
@@ -134,18 +134,8 @@ func (s *Snapshot) records() iter.Seq[*record] {
 var (
 	propTemplate = must(qube.ParsePropertyName("template"))
 	propNetvm    = must(qube.ParsePropertyName("netvm"))
-	propGuivm    = must(qube.ParsePropertyName("guivm"))
-	propAudiovm  = must(qube.ParsePropertyName("audiovm"))
-	propMemory   = must(qube.ParsePropertyName("memory"))
-	propMaxmem   = must(qube.ParsePropertyName("maxmem"))
-
-	featureOS = must(qube.ParseFeatureName("os"))
-
-	globalNetvm    = must(qube.ParsePropertyName("default_netvm"))
-	globalTemplate = must(qube.ParsePropertyName("default_template"))
-	globalDispvm   = must(qube.ParsePropertyName("default_dispvm"))
-	globalGuivm    = must(qube.ParsePropertyName("default_guivm"))
-	globalAudiovm  = must(qube.ParsePropertyName("default_audiovm"))
+	propDispid   = must(qube.ParsePropertyName("dispid"))
+	globalNetvm  = must(qube.ParsePropertyName("default_netvm"))
 )
 
 // Template is the qube named by q's property.
@@ -164,60 +154,38 @@ func (s *Snapshot) Netvm(q qube.Qube) (qube.Qube, bool) {
 	return s.named(v)
 }
 
-// dom0MiB is dom0's memory where no hypervisor says otherwise (spec: properties.yaml AdminVM.maxmem).
-const dom0MiB = 4096
+// Global is a property of the system, the explicit value only.
+func (s *Snapshot) Global(p qube.PropertyName) (qube.PropertyValue, bool) {
+	v, ok := s.globals[p]
+	return v, ok
+}
 
-// Usage is what the simulated host gives a qube that runs (spec: model.md 13).
+// Host is the machine.
+func (s *Snapshot) Host() qube.Host {
+	return qube.Host{MemoryMiB: s.host.MemoryMiB, CPUs: s.host.CPUs, Kernels: s.host.Kernels, Pools: s.host.Pools}
+}
+
+// Simulation is how the machine's simulation behaves.
+func (s *Snapshot) Simulation() Host { return s.host }
+
+// Usage is what the meter says of a qube that is there for the hypervisor.
 func (s *Snapshot) Usage(q qube.Qube) qube.Usage {
-	switch {
-	case q.Class() == qube.AdminVM:
-		return qube.Usage{MemoryKiB: dom0MiB << 10, MaxMemoryKiB: dom0MiB << 10}
-	case q.Class() == qube.RemoteVM || q.State() == qube.Halted:
+	if s.meter == nil || q.State() == qube.Halted || q.Class() == qube.RemoteVM {
 		return qube.Usage{}
 	}
-	return qube.Usage{MemoryKiB: s.memory(q) << 10, MaxMemoryKiB: s.maxmem(q) << 10}
+	return s.meter.Usage(q.ID())
 }
 
-// memory and maxmem are properties in MiB; the default is the template's value, if there is a template
-// (spec: properties.yaml QubesVM.memory, QubesVM.maxmem).
-func (s *Snapshot) memory(q qube.Qube) uint64 {
-	n, _, set := s.inherited(q, propMemory)
-	if !set {
-		return 400
-	}
-	return n
-}
-
-func (s *Snapshot) maxmem(q qube.Qube) uint64 {
-	n, last, set := s.inherited(q, propMaxmem)
-	if set {
-		return n
-	}
-	n = 4000
-	if os, _ := last.Feature(featureOS); os.Shown() == "Linux" {
-		n = 10 * s.memory(last)
-	}
-	return min(n, s.host.MemoryMiB/2)
-}
-
-// inherited is a number that is set on q or on a qube it is based on; last is where the search ended.
-func (s *Snapshot) inherited(q qube.Qube, p qube.PropertyName) (n uint64, last qube.Qube, set bool) {
-	for range maxTemplates {
-		if v, set := q.Property(p); set {
-			n, err := strconv.ParseUint(v.Shown(), 10, 32)
-			return n, q, err == nil
+// Referrers are those that refer to the qube of that name explicitly.
+func (s *Snapshot) Referrers(to qube.Name) iter.Seq2[qube.Qube, qube.PropertyName] {
+	return func(yield func(qube.Qube, qube.PropertyName) bool) {
+		for id, p := range s.refs.to(to) {
+			if q, ok := s.find(id); ok && !yield(q, p) {
+				return
+			}
 		}
-		of, ok := s.Template(q)
-		if !ok {
-			break
-		}
-		q = of
 	}
-	return 0, q, false
 }
-
-// maxTemplates is how many qubes a chain of templates can have: a disposable, an AppVM, a TemplateVM (spec: model.md 5).
-const maxTemplates = 3
 
 // named finds the qube that a reference names; the empty one is None.
 func (s *Snapshot) named(v qube.PropertyValue) (qube.Qube, bool) {
@@ -256,20 +224,24 @@ type record struct {
 	class      qube.Class
 	label      qube.LabelName
 	qid        int
-	state      qube.PowerState
+	runtime    qube.Runtime
+	intent     qube.Intent
 	properties map[qube.PropertyName]qube.PropertyValue
 	features   features
 	tags       []qube.Tag
 	notes      qube.Notes
 }
 
-func (r *record) Shown() string          { return r.name.Shown() }
-func (r *record) Name() qube.Name        { return r.name }
-func (r *record) ID() qube.UUID          { return r.id }
-func (r *record) Class() qube.Class      { return r.class }
-func (r *record) State() qube.PowerState { return r.state }
-func (r *record) Label() qube.LabelName  { return r.label }
-func (r *record) Notes() qube.Notes      { return r.notes }
+func (r *record) Shown() string               { return r.name.Shown() }
+func (r *record) Name() qube.Name             { return r.name }
+func (r *record) ID() qube.UUID               { return r.id }
+func (r *record) Class() qube.Class           { return r.class }
+func (r *record) State() qube.PowerState      { return r.runtime.State }
+func (r *record) Runtime() qube.Runtime       { return r.runtime }
+func (r *record) QID() int                    { return r.qid }
+func (r *record) Intent() (qube.Intent, bool) { return r.intent, r.intent.Kind != "" }
+func (r *record) Label() qube.LabelName       { return r.label }
+func (r *record) Notes() qube.Notes           { return r.notes }
 
 func (r *record) Property(p qube.PropertyName) (qube.PropertyValue, bool) {
 	v, ok := r.properties[p]

@@ -60,6 +60,9 @@ func (p Plain) Name() Name                                  { return p.IsNamed }
 func (p Plain) ID() UUID                                    { return p.HasID }
 func (p Plain) Class() Class                                { return p.IsA }
 func (p Plain) State() PowerState                           { return Halted }
+func (p Plain) Runtime() Runtime                            { return Runtime{State: Halted} }
+func (p Plain) QID() int                                    { return 0 }
+func (p Plain) Intent() (Intent, bool)                      { return Intent{}, false }
 func (p Plain) Label() LabelName                            { return LabelName{} }
 func (p Plain) Property(PropertyName) (PropertyValue, bool) { return PropertyValue{}, false }
 func (p Plain) Feature(FeatureName) (FeatureValue, bool)    { return FeatureValue{}, false }
@@ -88,10 +91,15 @@ func Only(qubes ...Qube) View {
 
 type only struct{ qubes []Qube }
 
-func (o only) Revision() Revision             { return 0 }
-func (o only) Qubes() iter.Seq[Qube]          { return slices.Values(o.qubes) }
-func (o only) Template(Qube) (Qube, bool)     { return nil, false }
-func (o only) Netvm(Qube) (Qube, bool)        { return nil, false }
+func (o only) Revision() Revision                        { return 0 }
+func (o only) Qubes() iter.Seq[Qube]                     { return slices.Values(o.qubes) }
+func (o only) Template(Qube) (Qube, bool)                { return nil, false }
+func (o only) Netvm(Qube) (Qube, bool)                   { return nil, false }
+func (o only) Global(PropertyName) (PropertyValue, bool) { return PropertyValue{}, false }
+func (o only) Host() Host                                { return Host{} }
+func (o only) Referrers(Name) iter.Seq2[Qube, PropertyName] {
+	return func(func(Qube, PropertyName) bool) {}
+}
 func (o only) Usage(Qube) Usage               { return Usage{} }
 func (o only) Label(LabelName) (Label, bool)  { return Label{}, false }
 func (o only) LabelByIndex(int) (Label, bool) { return Label{}, false }

@@ -1,6 +1,9 @@
 package qube
 
-import "iter"
+import (
+	"iter"
+	"time"
+)
 
 // Revision counts the changes of an inventory. A larger one is newer; zero is an inventory nothing was ever written to.
 type Revision uint64
@@ -44,9 +47,40 @@ var PowerStates = []PowerState{Halted, Transient, Running, Paused, Suspended, Ha
 
 // Usage is what a qube uses of its host now (spec: model.md 13). All zero while it is halted.
 type Usage struct {
-	MemoryKiB    uint64
-	MaxMemoryKiB uint64
-	CPUNanos     uint64
+	MemoryKiB uint64 // assigned
+	CPUNanos  uint64 // since its start
+	VCPUs     int
+}
+
+// Runtime is what the hypervisor last said of a qube. It is volatile: it takes a revision, but no sync of a disk
+// (design: 6). All but State is zero while the qube is halted.
+type Runtime struct {
+	State   PowerState
+	XID     int       // of the running domain; 0: none
+	Started time.Time // when the domain was created
+	Console string    // path of its first console
+}
+
+// Host is the machine that qubes run on. Nothing of it changes while the daemon runs.
+type Host struct {
+	MemoryMiB uint64
+	CPUs      int
+	Kernels   []string // that are installed
+	Pools     []Pool   // in the order in which they were made
+}
+
+// Pool is a storage pool.
+type Pool struct {
+	Name    string            `json:"name"`
+	Driver  string            `json:"driver"`
+	Options map[string]string `json:"options,omitempty"`
+}
+
+// Intent is work on a qube that has begun and is not known to be over: what is open when the daemon starts is repaired
+// (design: 5). It is plain data.
+type Intent struct {
+	Kind string            `json:"kind"`
+	Args map[string]string `json:"args,omitempty"`
 }
 
 // Label is a label: a name, a colour, and the index by which it can also be found.
@@ -65,7 +99,9 @@ type Qube interface {
 	Name() Name
 	ID() UUID
 	Class() Class
-	State() PowerState
+	State() PowerState // of its Runtime
+	Runtime() Runtime
+	QID() int // of the qube, for as long as it exists; 0 is dom0's
 	Label() LabelName
 	// Property is the explicit value only.
 	Property(PropertyName) (PropertyValue, bool)
@@ -76,6 +112,8 @@ type Qube interface {
 	// Tags come sorted by bytes.
 	Tags() iter.Seq[Tag]
 	Notes() Notes
+	// Intent is the work that is open, if any.
+	Intent() (Intent, bool)
 }
 
 // View is one moment of the inventory as one caller may see it: what the caller may not see is absent from it. It never
@@ -90,7 +128,13 @@ type View interface {
 	Template(q Qube) (Qube, bool)
 	// Netvm is the qube that q uses for its network, set explicitly or by default; false is None.
 	Netvm(q Qube) (Qube, bool)
-	// Usage is what q uses of its host now. It depends on properties of q's templates, hence it is asked here.
+	// Referrers are the qubes that refer to the one of that name by a property that is set explicitly, and that property.
+	// It hides nobody, so that what is in use can be told (design: 7): whoever asks says no names.
+	Referrers(Name) iter.Seq2[Qube, PropertyName]
+	// Global is a property of the system, the explicit value only.
+	Global(PropertyName) (PropertyValue, bool)
+	Host() Host
+	// Usage is what q uses of its host now, which may be another now than the rest of the view.
 	Usage(q Qube) Usage
 	Label(LabelName) (Label, bool)
 	LabelByIndex(int) (Label, bool)
@@ -99,17 +143,50 @@ type View interface {
 }
 
 // Writer is the power to change. Only the ledger gives it, inside a Tx. Each call is whole or does nothing and says why
-// in an error; an absent qube is exception.QubesVMNotFoundError.
+// in an error; an absent qube is exception.QubesVMNotFoundError. No call but Fire tells subscribers anything: what an API
+// method or a reaction means by a change is for it to say.
 type Writer interface {
+	// AddQube makes a qube and gives it as it is then. A name that is taken is QubesVMAlreadyExistsError, whoever sees it.
+	AddQube(NewQube) (Qube, error)
+	RemoveQube(UUID) error
+	SetLabel(UUID, LabelName) error
 	SetFeature(UUID, FeatureName, FeatureValue) error
 	RemoveFeature(UUID, FeatureName) error
 	SetProperty(UUID, PropertyName, PropertyValue) error
 	ResetProperty(UUID, PropertyName) error
+	SetGlobal(PropertyName, PropertyValue) error
+	ResetGlobal(PropertyName) error
 	AddTag(UUID, Tag) error
 	RemoveTag(UUID, Tag) error
 	SetNotes(UUID, Notes) error
 	AddLabel(Label) error
 	RemoveLabel(LabelName) error
+	// SetRuntime says what the hypervisor said. A change of nothing else is not synced to disk.
+	SetRuntime(UUID, Runtime) error
+	// SetIntent opens work on a qube, in place of what was open; the zero Intent says that it is over.
+	SetIntent(UUID, Intent) error
+	// Fire tells subscribers, in the order of calls, once the change is durable and published, and has the reactions of the
+	// system follow: to an announcement (Event.Pre) after it is told, to any other event before. An error is a reaction's,
+	// and the change has to fail with it; of a change that fails, subscribers are told the announcements alone.
+	Fire(Event) error
+	// System is the transaction without a mask: for what follows from a change, whoever made it. Nothing that it shows may
+	// get into a reply.
+	System() Tx
+}
+
+// NewQube is what a new qube is made with. What is zero is chosen: a random UUID, the lowest QID that is free, and, for a
+// DispVM without a name, disp and its number (spec: model.md 3).
+type NewQube struct {
+	Name       Name
+	ID         UUID
+	Class      Class
+	Label      LabelName
+	Properties map[PropertyName]PropertyValue
+}
+
+// References are the properties of qubes whose value is the name of another qube, or empty for None.
+var References = []PropertyName{
+	{"template"}, {"netvm"}, {"guivm"}, {"audiovm"}, {"default_dispvm"}, {"management_dispvm"}, {"relayvm"},
 }
 
 // Tx is a change in the making: what it shows includes what it did. Only the ledger makes one, for one change at a time;

@@ -25,14 +25,16 @@ var drills = []stages.Entry{
 		m.Change = func(qube.Tx, plain) (messages.Reply, error) { panic(rehearsed) }
 	}),
 	crash("qube", func(m *stages.Method[nothing, nothing]) {
-		m.Work = func(g plain) messages.Order { return messages.Order{Kind: messages.DrillCrash, Qube: g.Dest().ID()} }
+		m.Work = func(_ qube.View, g plain) (messages.Order, error) {
+			return messages.Order{Kind: messages.DrillCrash, Qube: g.Dest().ID()}, nil
+		}
 	}),
 	stages.Declare(stages.Method[sanitize.Span, nothing]{
 		Name: "drill.Stall", Dest: stages.AnyQube, Access: stages.Execute,
 		Help: "rehearse: hold the destination's actor for a while",
 		Arg:  sanitize.Duration, Payload: stages.None,
-		Work: func(g stages.Grant[sanitize.Span, nothing]) messages.Order {
-			return messages.Order{Kind: messages.DrillStall, Qube: g.Dest().ID(), Args: map[string]string{"for": g.Arg().Shown()}}
+		Work: func(_ qube.View, g stages.Grant[sanitize.Span, nothing]) (messages.Order, error) {
+			return messages.Order{Kind: messages.DrillStall, Qube: g.Dest().ID(), Args: map[string]string{"for": g.Arg().Shown()}}, nil
 		},
 	}),
 }

@@ -9,6 +9,7 @@ import (
 	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/action"
+	"sallyport/stages/properties"
 )
 
 type nothing = struct{}
@@ -36,9 +37,12 @@ var qubes = []stages.Entry{
 		Help: "tell a qube's power state, memory and CPU time",
 		Arg:  stages.None, Payload: stages.None,
 		Read: func(v qube.View, g plain) (messages.Reply, error) {
-			u := v.Usage(g.Dest())
+			u, most := v.Usage(g.Dest()), 0
+			if stateOf(g.Dest()) != qube.Halted && g.Dest().Class() != qube.RemoteVM {
+				most = properties.Int(v, g.Dest(), properties.Maxmem) << 10
+			}
 			return messages.Text(fmt.Sprintf("mem=%d mem_static_max=%d cputime=%d power_state=%s",
-				u.MemoryKiB, u.MaxMemoryKiB, u.CPUNanos, stateOf(g.Dest()))), nil
+				u.MemoryKiB, most, u.CPUNanos, stateOf(g.Dest()))), nil
 		},
 	}),
 }

@@ -28,7 +28,7 @@ func (nowhere) Close() error                                                    
 
 // opened is a new inventory of the file at path.
 func opened(t require.TestingT, path string) *inventory.Inventory {
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) })
+	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) }, inventory.Options{})
 	require.NoError(t, err)
 	return book
 }

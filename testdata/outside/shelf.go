@@ -31,6 +31,7 @@ func (p page) Revision() qube.Revision { return p.revision }
 
 // shelf is a qube.Book that is kept in memory.
 type shelf struct {
+	qube.NoEvents
 	published atomic.Pointer[page]
 	newest    *page // of the goroutine that fills groups
 }
@@ -54,6 +55,7 @@ func (s *shelf) Begin() qube.Group { return &group{shelf: s} }
 
 // group is changes that are published together.
 type group struct {
+	qube.NoEvents
 	shelf *shelf
 	last  *page // nil if nothing was changed
 }
