@@ -75,13 +75,6 @@ func (q thing) Feature(n qube.FeatureName) (qube.FeatureValue, bool) {
 
 var work = must(qube.ParseName("work"))
 
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
 // TestWritesTell: which events are fired, in what order, with what values (spec: events.md 4, 5).
 func TestWritesTell(t *testing.T) {
 	tx := &tally{View: qube.Only(), tags: map[qube.Tag]bool{}, features: map[qube.FeatureName]qube.FeatureValue{}}
