@@ -24,6 +24,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/reactions"
 )
 
 // daemon is the parts, and how to close them.
@@ -193,7 +194,7 @@ func (d *daemon) openInventory() error {
 		return err
 	}
 	d.onClose(st.Close)
-	book, fresh, err := inventory.Open(st, initial, inventory.Options{})
+	book, fresh, err := inventory.Open(st, initial, inventory.Options{Reactions: reactions.All()})
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ import (
 //	feature/UUID/NAME           featureFact
 //	tag/UUID/TAG                true
 //	notes/UUID                  text
+//	volume/UUID/NAME            qube.Volume
+//	firewall/UUID               the rules' lines
 //	runtime/UUID                runtimeFact; volatile
 //	intent/UUID                 qube.Intent
 //	event/SLOT                  batchFact, of the history
@@ -62,6 +64,7 @@ func globalKey(p qube.PropertyName) string { return "global/" + p.Shown() }
 func labelKey(l qube.LabelName) string     { return "label/" + l.Shown() }
 func qubeKey(id qube.UUID) string          { return "qube/" + id.Shown() }
 func notesKey(id qube.UUID) string         { return "notes/" + id.Shown() }
+func firewallKey(id qube.UUID) string      { return "firewall/" + id.Shown() }
 func runtimeKey(id qube.UUID) string       { return "runtime/" + id.Shown() }
 func intentKey(id qube.UUID) string        { return "intent/" + id.Shown() }
 func tagKey(id qube.UUID, t qube.Tag) string {
@@ -70,12 +73,23 @@ func tagKey(id qube.UUID, t qube.Tag) string {
 func featureKey(id qube.UUID, f qube.FeatureName) string {
 	return "feature/" + id.Shown() + "/" + f.Shown()
 }
+func volumeKey(id qube.UUID, v qube.VolumeName) string {
+	return "volume/" + id.Shown() + "/" + v.Shown()
+}
 func propertyKey(id qube.UUID, p qube.PropertyName) string {
 	return "property/" + id.Shown() + "/" + p.Shown()
 }
 
 func runtimeOf(r qube.Runtime) runtimeFact {
 	return runtimeFact{string(r.State), r.XID, r.Started, r.Console}
+}
+
+func linesOf(rules []qube.FirewallRule) []string {
+	lines := make([]string, len(rules))
+	for i, r := range rules {
+		lines[i] = r.Shown()
+	}
+	return lines
 }
 
 // encode is for facts of ours, which all have a JSON form.
@@ -111,7 +125,7 @@ func (b *builder) qube(id qube.UUID) *record {
 
 // segments is how many segments follow the kind in a record's key.
 var segments = map[string]int{
-	hostKey: 0, "global": 1, "label": 1, "qube": 1, "property": 2, "feature": 2, "tag": 2, "notes": 1, "runtime": 1, "intent": 1,
+	hostKey: 0, "global": 1, "label": 1, "qube": 1, "property": 2, "feature": 2, "tag": 2, "notes": 1, "volume": 2, "firewall": 1, "runtime": 1, "intent": 1,
 	"event": 1, startedKey: 0,
 }
 
@@ -161,6 +175,21 @@ func (b *builder) add(rec Record) error {
 	case "notes":
 		r := b.qube(parse(&p, subject, qube.ParseUUID))
 		r.notes = parse(&p, p.text(), qube.ParseNotes)
+	case "volume":
+		var v qube.Volume
+		p.value(&v)
+		r, name := b.qube(parse(&p, subject, qube.ParseUUID)), qube.VolumeName(word)
+		if !slices.Contains(qube.VolumeNames, name) {
+			p.fail(qube.ErrGrammar)
+		}
+		r.volumes = withVolume(r.volumes, name, v)
+	case "firewall":
+		var lines []string
+		p.value(&lines)
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		for _, line := range lines {
+			r.firewall = append(r.firewall, parse(&p, line, qube.ParseFirewallRule))
+		}
 	case "runtime":
 		var f runtimeFact
 		p.value(&f)
@@ -296,6 +325,12 @@ func (s *Snapshot) facts() iter.Seq[Record] {
 			}
 			if r.notes != (qube.Notes{}) {
 				ok = ok && put(notesKey(r.id), r.notes.Shown())
+			}
+			for name, v := range r.volumes {
+				ok = ok && put(volumeKey(r.id, name), v)
+			}
+			if len(r.firewall) > 0 {
+				ok = ok && put(firewallKey(r.id), linesOf(r.firewall))
 			}
 		}
 	}

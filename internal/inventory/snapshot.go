@@ -230,6 +230,8 @@ type record struct {
 	features   features
 	tags       []qube.Tag
 	notes      qube.Notes
+	volumes    map[qube.VolumeName]qube.Volume
+	firewall   []qube.FirewallRule
 }
 
 func (r *record) Shown() string               { return r.name.Shown() }
@@ -242,6 +244,13 @@ func (r *record) QID() int                    { return r.qid }
 func (r *record) Intent() (qube.Intent, bool) { return r.intent, r.intent.Kind != "" }
 func (r *record) Label() qube.LabelName       { return r.label }
 func (r *record) Notes() qube.Notes           { return r.notes }
+
+func (r *record) Volume(n qube.VolumeName) (qube.Volume, bool) {
+	v, ok := r.volumes[n]
+	return v, ok
+}
+
+func (r *record) Firewall() iter.Seq[qube.FirewallRule] { return slices.Values(r.firewall) }
 
 func (r *record) Property(p qube.PropertyName) (qube.PropertyValue, bool) {
 	v, ok := r.properties[p]
@@ -288,6 +297,14 @@ func withProperty(p map[qube.PropertyName]qube.PropertyValue, n qube.PropertyNam
 	}
 	p[n] = v
 	return p
+}
+
+func withVolume(volumes map[qube.VolumeName]qube.Volume, n qube.VolumeName, v qube.Volume) map[qube.VolumeName]qube.Volume {
+	if volumes = maps.Clone(volumes); volumes == nil {
+		volumes = map[qube.VolumeName]qube.Volume{}
+	}
+	volumes[n] = v
+	return volumes
 }
 
 // must is for constants of ours.

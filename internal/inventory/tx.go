@@ -231,6 +231,10 @@ func (t *tx) RemoveQube(id qube.UUID) error {
 	for _, tag := range r.tags {
 		t.erase(tagKey(id, tag))
 	}
+	for name := range r.volumes {
+		t.erase(volumeKey(id, name))
+	}
+	t.erase(firewallKey(id))
 	t.erase(notesKey(id))
 	t.erase(runtimeKey(id))
 	t.erase(intentKey(id))
@@ -314,6 +318,30 @@ func (t *tx) SetNotes(id qube.UUID, notes qube.Notes) error {
 		t.erase(notesKey(id))
 	} else {
 		t.write(notesKey(id), notes.Shown())
+	}
+	return nil
+}
+
+// SetVolume says where a volume is and how large.
+func (t *tx) SetVolume(id qube.UUID, name qube.VolumeName, v qube.Volume) error {
+	if _, err := t.known(id); err != nil {
+		return err
+	}
+	t.update(id, func(r *record) { r.volumes = withVolume(r.volumes, name, v) })
+	t.write(volumeKey(id, name), v)
+	return nil
+}
+
+// SetFirewall replaces the rules of a qube's firewall.
+func (t *tx) SetFirewall(id qube.UUID, rules []qube.FirewallRule) error {
+	if _, err := t.known(id); err != nil {
+		return err
+	}
+	t.update(id, func(r *record) { r.firewall = slices.Clone(rules) })
+	if len(rules) == 0 {
+		t.erase(firewallKey(id))
+	} else {
+		t.write(firewallKey(id), linesOf(rules))
 	}
 	return nil
 }

@@ -73,6 +73,8 @@ func (ReadOnly) ResetGlobal(PropertyName) error                      { return Er
 func (ReadOnly) AddTag(UUID, Tag) error                              { return ErrFixed }
 func (ReadOnly) RemoveTag(UUID, Tag) error                           { return ErrFixed }
 func (ReadOnly) SetNotes(UUID, Notes) error                          { return ErrFixed }
+func (ReadOnly) SetVolume(UUID, VolumeName, Volume) error            { return ErrFixed }
+func (ReadOnly) SetFirewall(UUID, []FirewallRule) error              { return ErrFixed }
 func (ReadOnly) AddLabel(Label) error                                { return ErrFixed }
 func (ReadOnly) RemoveLabel(LabelName) error                         { return ErrFixed }
 func (ReadOnly) SetRuntime(UUID, Runtime) error                      { return ErrFixed }

@@ -69,9 +69,11 @@ func (p Plain) Feature(FeatureName) (FeatureValue, bool)    { return FeatureValu
 func (p Plain) Features() iter.Seq2[FeatureName, FeatureValue] {
 	return func(func(FeatureName, FeatureValue) bool) {}
 }
-func (p Plain) HasTag(Tag) bool     { return false }
-func (p Plain) Tags() iter.Seq[Tag] { return func(func(Tag) bool) {} }
-func (p Plain) Notes() Notes        { return Notes{} }
+func (p Plain) HasTag(Tag) bool                  { return false }
+func (p Plain) Tags() iter.Seq[Tag]              { return func(func(Tag) bool) {} }
+func (p Plain) Notes() Notes                     { return Notes{} }
+func (p Plain) Volume(VolumeName) (Volume, bool) { return Volume{}, false }
+func (p Plain) Firewall() iter.Seq[FirewallRule] { return func(func(FirewallRule) bool) {} }
 
 // Only is a View of the given qubes and nothing else. Modules whose methods keep state of their own elsewhere serve with
 // one; an inventory that changes is another View. dom0 is always part of it.

@@ -112,6 +112,10 @@ type Qube interface {
 	// Tags come sorted by bytes.
 	Tags() iter.Seq[Tag]
 	Notes() Notes
+	// Volume is what is kept of a volume; false if that is what it has by default.
+	Volume(VolumeName) (Volume, bool)
+	// Firewall are the rules that were set, in order; none if that never happened.
+	Firewall() iter.Seq[FirewallRule]
 	// Intent is the work that is open, if any.
 	Intent() (Intent, bool)
 }
@@ -159,6 +163,9 @@ type Writer interface {
 	AddTag(UUID, Tag) error
 	RemoveTag(UUID, Tag) error
 	SetNotes(UUID, Notes) error
+	SetVolume(UUID, VolumeName, Volume) error
+	// SetFirewall replaces the rules; none are those of a new qube.
+	SetFirewall(UUID, []FirewallRule) error
 	AddLabel(Label) error
 	RemoveLabel(LabelName) error
 	// SetRuntime says what the hypervisor said. A change of nothing else is not synced to disk.

@@ -38,15 +38,6 @@ func validPersist(s string) bool {
 	return err == nil && mode <= 0o7777 && strings.HasPrefix(parts[4], "/")
 }
 
-var (
-	qrexec        = known(qube.ParseFeatureName("qrexec"))
-	preloadNeeded = []qube.FeatureName{
-		qrexec,
-		known(qube.ParseFeatureName("supported-rpc.qubes.WaitForRunningSystem")),
-		known(qube.ParseFeatureName("supported-rpc.qubes.WaitForSession")),
-	}
-)
-
 // validPreload checks the settings of preloaded disposables (spec: model.md 6, "Preload features").
 func validPreload(v qube.View, dest qube.Qube, setting string, value qube.FeatureValue) error {
 	s := value.Shown()
@@ -59,11 +50,7 @@ func validPreload(v qube.View, dest qube.Qube, setting string, value qube.Featur
 		if dest.Class() == qube.AdminVM {
 			return nil
 		}
-		for _, f := range preloadNeeded {
-			if has, err := action.FeatureIn(action.Chain(dest, v.Template), dest, f); err != nil || has == (qube.FeatureValue{}) {
-				return exception.New(exception.QubesValueError, "preloading needs feature %s in qube %s or its template", f, dest)
-			}
-		}
+		return action.CanPreload(v, dest)
 	case "delay":
 		if f, err := strconv.ParseFloat(s, 64); s != "" && (err != nil || math.IsNaN(f) || math.IsInf(f, 0)) {
 			return exception.New(exception.QubesValueError, "preload-dispvm-delay is a number of seconds")

@@ -15,6 +15,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/reactions"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,7 +29,7 @@ func (nowhere) Close() error                                                    
 
 // opened is a new inventory of the file at path.
 func opened(t require.TestingT, path string) *inventory.Inventory {
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) }, inventory.Options{})
+	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) }, inventory.Options{Reactions: reactions.All()})
 	require.NoError(t, err)
 	return book
 }
@@ -39,6 +40,7 @@ type system struct {
 	book      *inventory.Inventory
 	catalogue *stages.Catalogue
 	gate      *stages.Gate
+	told      []string // what subscribers are told of the last call that changed something or tried to
 }
 
 // start makes a system of testdata/system.yaml.
@@ -114,11 +116,27 @@ func (s *system) act(a stages.Authorized) (reply messages.Reply, err error) {
 	if a.Kind() == stages.Reads {
 		return a.Read()
 	}
-	group := s.book.Begin()
-	err = group.Try(func(tx qube.Tx) (err error) {
+	err = s.change(func(tx qube.Tx) (err error) {
 		reply, err = a.Change(tx)
 		return err
 	})
-	require.NoError(s.t, group.Commit())
 	return reply, err
+}
+
+// change makes a change as the ledger does, and keeps what subscribers are told of it.
+func (s *system) change(change func(qube.Tx) error) error {
+	group := s.book.Begin()
+	err := group.Try(change)
+	s.told = nil
+	for _, batch := range group.Events() {
+		for _, e := range batch.Events {
+			line := e.Subject.Shown() + " " + e.Name
+			for _, a := range e.Args {
+				line += " " + a.Key + "=" + a.Value
+			}
+			s.told = append(s.told, line)
+		}
+	}
+	require.NoError(s.t, group.Commit())
+	return err
 }

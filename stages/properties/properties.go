@@ -11,7 +11,17 @@ import (
 // Value is the effective value of q's property: the explicit one, or else its default. It is empty for None, and where
 // there is no such property.
 func Value(v qube.View, q qube.Qube, name qube.PropertyName) qube.PropertyValue {
-	value, _ := q.Property(name)
+	value, set := q.Property(name)
+	switch {
+	case set:
+		return value
+	case name == Guivm && q.Class() != qube.RemoteVM && q.Class() != qube.AdminVM:
+		return Global(v, DefaultGuivm)
+	case name == Audiovm && q.Class() != qube.RemoteVM && q.Class() != qube.AdminVM:
+		return Global(v, DefaultAudiovm)
+	case name == DefaultDispvm:
+		return Global(v, DefaultDispvm)
+	}
 	return value
 }
 
@@ -37,13 +47,19 @@ func Reference(v qube.View, q qube.Qube, name qube.PropertyName) (qube.Qube, boo
 
 // Global is the effective value of the system's property.
 func Global(v qube.View, name qube.PropertyName) qube.PropertyValue {
-	value, _ := v.Global(name)
+	value, set := v.Global(name)
+	if !set && (name == DefaultGuivm || name == DefaultAudiovm) {
+		value, _ = qube.ParsePropertyValue("dom0")
+	}
 	return value
 }
 
 // Set sets q's property as a client does: it checks the value, announces, stores, and tells, effects included.
 func Set(tx qube.Tx, q qube.Qube, name qube.PropertyName, value qube.PropertyValue) error {
-	return tx.SetProperty(q.ID(), name, value)
+	if err := tx.SetProperty(q.ID(), name, value); err != nil {
+		return err
+	}
+	return tx.Fire(qube.Event{Subject: q.Name(), Name: "property-set:" + name.Shown(), Args: []qube.EventArg{{Key: "name", Value: name.Shown()}, {Key: "newvalue", Value: value.Shown()}}})
 }
 
 // Reset gives q's property its default back, as a client does.

@@ -74,6 +74,37 @@ var fields = map[string]field{
 		shown: func(t require.TestingT, in, out string) { require.Equal(t, strings.Trim(in, "\t\n\v\f\r "), out) },
 		typ:   exception.QubesInvalidLabelValueError, sample: `[\t\n ]?0[xX][0-9A-Ga-g]{5,7}[\r ]?`, flaws: []string{marker},
 	},
+	"Template": {
+		want: stages.Optional, read: noun(sanitize.Template), is: `([A-Za-z][A-Za-z0-9_.-]*)?`, most: 31,
+		fits: func(s string) bool {
+			return s != "none" && s != "default" && s != "Domain-0" && !strings.HasSuffix(s, "-dm")
+		},
+		typ: exception.QubesVMNotFoundError, sample: `[a-z0-9./]{0,33}|none|default|Domain-0|x-dm`, flaws: []string{marker + "/"},
+	},
+	"NoTemplate": {
+		want: stages.Optional, read: noun(sanitize.NoTemplate), is: ``, most: 0,
+		typ: exception.ProtocolError, sample: `[a-z]?`, flaws: []string{marker},
+	},
+	"Preload": {
+		want: stages.Optional, read: text(sanitize.Preload), is: `(preload)?`, most: 7,
+		typ: exception.PermissionDenied, sample: `preload.?`, flaws: []string{marker},
+	},
+	"AsUUID": {
+		want: stages.Optional, read: text(sanitize.AsUUID), is: `(uuid)?`, most: 4,
+		typ: exception.ProtocolError, sample: `uuid.?`, flaws: []string{marker},
+	},
+	"Volume": {
+		want: stages.Required, read: noun(sanitize.Volume), is: `root|private|volatile|kernel`, most: 8,
+		typ: exception.PermissionDenied, sample: `(root|private|volatile|kernel).?`, flaws: []string{marker},
+	},
+	"Device": {
+		want: stages.Optional, read: text(sanitize.DeviceToFind), is: `([A-Za-z][A-Za-z0-9_.-]{0,30}|_|\*)\+[ -~]+|`, most: 255,
+		fits: func(s string) bool {
+			backend, _, _ := strings.Cut(s, "+")
+			return backend != "none" && backend != "default" && backend != "Domain-0" && !strings.HasSuffix(backend, "-dm")
+		},
+		typ: exception.ProtocolError, sample: `([a-z_*]{1,32}|none|x-dm)\+[a-z:+ \t]{0,4}`, flaws: []string{marker},
+	},
 	"Duration": {
 		want: stages.Required, read: noun(sanitize.Duration), is: `([0-9]+(ms|h|m|s))+`, most: 16,
 		fits: func(s string) bool { return length(s) <= 3600_000 },
@@ -85,6 +116,18 @@ var fields = map[string]field{
 		typ: exception.ProtocolError, sample: `([0-9]{1,4}(h|m|s|ms|us|hm)?){1,3}`, flaws: []string{marker},
 	},
 }
+
+func text(f stages.Field[string]) func(untrusted.Bytes) (qube.Noun, error) {
+	return func(u untrusted.Bytes) (qube.Noun, error) {
+		s, err := f.Read(u)
+		return word(s), err
+	}
+}
+
+// word is text as a noun.
+type word string
+
+func (w word) Shown() string { return string(w) }
 
 func noun[N qube.Noun](f stages.Field[N]) func(untrusted.Bytes) (qube.Noun, error) {
 	return func(u untrusted.Bytes) (qube.Noun, error) {
@@ -205,7 +248,9 @@ func TestWantsOfFields(t *testing.T) {
 		"Tag": sanitize.Tag.Want, "FeatureName": sanitize.FeatureName.Want, "FeatureToFind": sanitize.FeatureToFind.Want,
 		"FeatureWord": sanitize.FeatureWord.Want, "FeatureValue": sanitize.FeatureValue.Want, "Notes": sanitize.Notes.Want,
 		"LabelToFind": sanitize.LabelToFind.Want, "NewLabel": sanitize.NewLabel.Want, "Color": sanitize.Color.Want,
-		"Duration": sanitize.Duration.Want,
+		"Duration": sanitize.Duration.Want, "Template": sanitize.Template.Want, "NoTemplate": sanitize.NoTemplate.Want,
+		"Preload": sanitize.Preload.Want, "AsUUID": sanitize.AsUUID.Want, "Volume": sanitize.Volume.Want,
+		"Device": sanitize.DeviceToFind.Want,
 	} {
 		assert.Equal(t, fields[name].want, want, name)
 	}
