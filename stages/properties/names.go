@@ -1,6 +1,10 @@
 package properties
 
-import "sallyport/messages/qube"
+import (
+	"slices"
+
+	"sallyport/messages/qube"
+)
 
 // The names of properties that other packages speak of.
 var (
@@ -20,9 +24,43 @@ var (
 	TemplateForDispvms = named("template_for_dispvms")
 	VCPUs              = named("vcpus")
 
+	appvmBootmode    = named("appvm_default_bootmode")
+	bootmode         = named("bootmode")
+	defaultUser      = named("default_user")
+	dispid           = named("dispid")
+	gateway          = named("gateway")
+	gateway6         = named("gateway6")
+	icon             = named("icon")
+	ip               = named("ip")
+	ip6              = named("ip6")
+	kernel           = named("kernel")
+	kernelopts       = named("kernelopts")
+	keyboardLayout   = named("keyboard_layout")
+	managementDispvm = named("management_dispvm")
+	virtMode         = named("virt_mode")
+	visibleGateway   = named("visible_gateway")
+	visibleGateway6  = named("visible_gateway6")
+	visibleIP        = named("visible_ip")
+	visibleIP6       = named("visible_ip6")
+
+	defaultAudiovm         = named("default_audiovm")
+	defaultGuivm           = named("default_guivm")
+	defaultKernel          = named("default_kernel")
+	defaultNetvm           = named("default_netvm")
+	defaultPool            = named("default_pool")
+	defaultQrexecTimeout   = named("default_qrexec_timeout")
+	defaultShutdownTimeout = named("default_shutdown_timeout")
+
 	CheckUpdatesVM  = named("check_updates_vm")
 	DefaultTemplate = named("default_template")
 	StatsInterval   = named("stats_interval")
+)
+
+// The classes that most properties are of.
+var (
+	ofLocal      = []qube.Class{qube.TemplateVM, qube.AppVM, qube.StandaloneVM, qube.DispVM}
+	ofAllButDom0 = slices.Concat(ofLocal, []qube.Class{qube.RemoteVM})
+	ofAll        = qube.Classes
 )
 
 func named(s string) qube.PropertyName {
