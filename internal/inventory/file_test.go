@@ -14,13 +14,20 @@ import (
 
 	"sallyport/internal/yamlfile"
 	"sallyport/messages/qube"
+	"sallyport/stages/properties"
 )
 
 // parsed is the inventory of a file with that text.
 func parsed(t require.TestingT, text string) *Snapshot {
-	s, err := fromFile(yamlfile.Read("f.yaml", []byte(text)))
+	s, err := read(text)
 	require.NoError(t, err)
 	return s
+}
+
+// read is what a file with that text makes, or its fault.
+func read(text string) (*Snapshot, error) {
+	root, err := yamlfile.Read("f.yaml", []byte(text))
+	return fromFile(root, err, properties.Schema{})
 }
 
 func named(t require.TestingT, v qube.View, name string) qube.Qube {
@@ -84,14 +91,14 @@ func TestTheLeastFile(t *testing.T) {
 
 func TestFilesAreReadFromDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "i.yaml")
-	_, err := FromFile(path)
+	_, err := FromFile(path, properties.Schema{})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NoError(t, os.WriteFile(path, []byte("version: 1\nqubes: [{name: a, class: RemoteVM}]"), 0o600))
-	s, err := FromFile(path)
+	s, err := FromFile(path, properties.Schema{})
 	require.NoError(t, err)
 	named(t, s, "a")
 	require.NoError(t, os.WriteFile(path, []byte("version: 1\nqubes: [{name: a}]"), 0o600))
-	_, err = FromFile(path)
+	_, err = FromFile(path, properties.Schema{})
 	require.EqualError(t, err, path+":2: qubes[0]: expected the key class")
 }
 
@@ -220,7 +227,7 @@ var badFiles = []struct{ text, says string }{
 
 func TestBadFiles(t *testing.T) {
 	for _, bad := range badFiles {
-		_, err := fromFile(yamlfile.Read("f.yaml", []byte(bad.text)))
+		_, err := read(bad.text)
 		assert.EqualError(t, err, "f.yaml:"+bad.says, bad.text)
 		var e *yamlfile.Error
 		assert.ErrorAs(t, err, &e)
@@ -416,7 +423,7 @@ func TestLoops(t *testing.T) {
 
 // TestDemo has what the README and the daemon's first lines show, and something of everything.
 func TestDemo(t *testing.T) {
-	s, err := Demo()
+	s, err := Demo(properties.Schema{})
 	require.NoError(t, err)
 	assert.Equal(t, dump(s), dump(rebuilt(t, s)))
 	var names []string
@@ -455,7 +462,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte(example))
 	f.Add(demo)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := fromFile(yamlfile.Read("f.yaml", data))
+		s, err := read(string(data))
 		if err != nil {
 			var e *yamlfile.Error
 			require.ErrorAs(t, err, &e, "%v", err)

@@ -24,6 +24,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/properties"
 )
 
 // vectorGroups are the groups of core.yaml that are played. In these, steps of methods that do not exist yet are skipped.
@@ -313,7 +314,7 @@ func served(t *testing.T, book qube.Book) func(request []byte) (frame []byte) {
 func TestVectorsFixture(t *testing.T) {
 	var all vectors
 	readYAML(t, "vectors/core.yaml", &all)
-	s, err := inventory.FromFile("../../testdata/vectors/fixture.yaml")
+	s, err := inventory.FromFile("../../testdata/vectors/fixture.yaml", properties.Schema{})
 	require.NoError(t, err)
 	require.True(t, all.Fixture.AllHalted)
 	qubes := 0

@@ -3,7 +3,6 @@ package properties
 import (
 	"strings"
 
-	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 )
 
@@ -70,10 +69,10 @@ func (p *Property) event(subject qube.Name, what string, args ...qube.EventArg) 
 type rule struct {
 	wants   string // for people, after "expected"
 	holds   func(*change) bool
-	refusal exception.Type // of the refusal
-	late    bool           // asked only after the change was announced (spec: events.md 5)
-	reset   bool           // asked of the default as well, when the property is reset
-	live    bool           // about the moment of the change, and so nothing to ask of an inventory file
+	refusal refusal
+	late    bool // asked only after the change was announced (spec: events.md 5)
+	reset   bool // asked of the default as well, when the property is reset
+	live    bool // about the moment of the change, and so nothing to ask of an inventory file
 }
 
 // effect is something else that follows from a change. It is made on the transaction without a mask.

@@ -1,6 +1,8 @@
 package properties
 
 import (
+	"cmp"
+
 	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 	"sallyport/messages/untrusted"
@@ -48,6 +50,16 @@ func (s Sent) As(p *Property) (qube.PropertyValue, error) {
 	return qube.PropertyValue{}, p.Type.refusal(p.Name)
 }
 
+// Shown is the value, as the first type that accepted it has it: what permission handlers see.
+func (s Sent) Shown() string {
+	for _, r := range s.readings {
+		if r.err == nil {
+			return r.value.Shown()
+		}
+	}
+	return ""
+}
+
 // Payload is a value for the property of qubes that has that name.
 func Payload(name qube.PropertyName) stages.Field[Sent] { return payloadOf(ofQubes, name) }
 
@@ -58,18 +70,15 @@ func GlobalPayload(name qube.PropertyName) stages.Field[Sent] { return payloadOf
 func payloadOf(holder int, name qube.PropertyName) stages.Field[Sent] {
 	return stages.Field[Sent]{Want: stages.Optional, Read: func(u untrusted.Bytes) (Sent, error) {
 		var s Sent
-		var refused error
+		accepted, refused := false, error(nil)
 		for _, t := range all.types[holder][name] {
 			v, err := t.read(name, u)
-			if s.readings = append(s.readings, sentAs{t, v, err}); err != nil {
-				refused = err
-			}
+			s.readings = append(s.readings, sentAs{t, v, err})
+			accepted, refused = accepted || err == nil, cmp.Or(refused, err)
 		}
-		for _, r := range s.readings {
-			if r.err == nil {
-				return s, nil
-			}
+		if !accepted {
+			return Sent{}, refused
 		}
-		return Sent{}, refused
+		return s, nil
 	}}
 }

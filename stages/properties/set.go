@@ -34,12 +34,23 @@ func begin(tx qube.Tx, q qube.Qube, p *Property) (*change, error) {
 	return c, nil
 }
 
+// broken is the first rule, of those that are asked, which the change breaks.
+func (c *change) broken(asked func(rule) bool) (rule, bool) {
+	for _, rules := range [][]rule{c.p.Type.rules, c.p.rules} {
+		for _, r := range rules {
+			if asked(r) && !r.holds(c) {
+				return r, true
+			}
+		}
+	}
+	return rule{}, false
+}
+
 // ask asks the rules that shall be asked now.
 func (c *change) ask(late bool) error {
-	for _, r := range c.p.rules {
-		if r.late == late && (r.reset || !c.reset) && !r.holds(c) {
-			return exception.New(r.refusal, "property %s: expected %s", c.p.Name, phrase(r.wants))
-		}
+	r, broken := c.broken(func(r rule) bool { return r.late == late && (r.reset || !c.reset) })
+	if broken {
+		return r.refusal(c.p.Name, phrase(r.wants))
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 	"sallyport/messages/untrusted"
 )
@@ -16,6 +15,7 @@ type Type struct {
 	Wants string // what a value is, for people
 	trim  bool   // white space around a value is dropped
 	parse func(string) (text string, ok bool)
+	rules []rule // of all properties of the type
 }
 
 // The types (spec: properties.yaml notes.wire_value). Control characters break clients, so no value holds one
@@ -24,7 +24,7 @@ var (
 	str     = &Type{Wire: "str", Wants: "printable ASCII", parse: func(s string) (string, bool) { return s, true }}
 	integer = &Type{Wire: "int", Wants: "a whole number", trim: true, parse: parseInteger}
 	boolean = &Type{Wire: "bool", Wants: "true or false", parse: parseBoolean}
-	vm      = &Type{Wire: "vm", Wants: `a qube's name, or ""`, parse: func(s string) (string, bool) {
+	vm      = &Type{Wire: "vm", Wants: `a qube's name, or ""`, rules: []rule{aQube}, parse: func(s string) (string, bool) {
 		_, err := qube.ParseName(s)
 		return s, s == "" || err == nil
 	}}
@@ -61,9 +61,7 @@ func (t *Type) value(name qube.PropertyName, s string) (qube.PropertyValue, erro
 	return qube.PropertyValue{}, t.refusal(name)
 }
 
-func (t *Type) refusal(name qube.PropertyName) error {
-	return exception.New(exception.QubesValueError, "property %s: expected %s", name, phrase(t.Wants))
-}
+func (t *Type) refusal(name qube.PropertyName) error { return badValue(name, phrase(t.Wants)) }
 
 // phrase is a sentence's part of ours.
 type phrase string
