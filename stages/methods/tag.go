@@ -44,7 +44,7 @@ var tags = []stages.Entry{
 		Help: "take a tag from a qube",
 		Arg:  sanitize.Tag, Payload: stages.None,
 		Change: func(tx qube.Tx, g tagGrant) (messages.Reply, error) {
-			return messages.Empty, tx.RemoveTag(g.Dest().ID(), g.Arg())
+			return messages.Empty, action.RemoveTag(tx, g.Dest(), g.Arg())
 		},
 	}),
 }
