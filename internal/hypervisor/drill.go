@@ -15,7 +15,7 @@ import (
 type Drill struct{}
 
 // Begin takes an order in. It returns at once; the function that it returns does the work, and returns when ctx ends.
-func (Drill) Begin(o messages.Order) (func(ctx context.Context) (messages.Reply, error), error) {
+func (Drill) Begin(o messages.Order, _ messages.Desk) (func(ctx context.Context) (messages.Reply, error), error) {
 	switch o.Kind {
 	case messages.DrillCrash:
 		panic("a rehearsed crash")
