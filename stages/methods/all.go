@@ -15,6 +15,8 @@ func All() []stages.Entry {
 		features, // admin.vm.feature.*, dest.feat.Set
 		tags,     // admin.vm.tag.*
 		notes,    // admin.vm.notes.*
+		power,    // admin.vm.Start, Shutdown, Pause, Unpause, Suspend, Resume, Kill
+		consoles, // admin.vm.Console
 	)
 }
 
