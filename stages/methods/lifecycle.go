@@ -35,7 +35,8 @@ var consoles = []stages.Entry{
 		Name: "admin.vm.Console", Dest: stages.AnyQube, Access: stages.Read | stages.Write,
 		Help: "tell the path of a running qube's console",
 		Arg:  stages.None, Payload: stages.None,
-		Change: func(_ qube.Tx, g plain) (messages.Reply, error) { // since who may read it may write to it, too
+		// It changes nothing, but who is told the path may write to the console, so that a Read may not tell it.
+		Change: func(_ qube.Tx, g plain) (messages.Reply, error) {
 			if err := lifecycle.MayOpenConsole(g.Dest()); err != nil {
 				return messages.Empty, err
 			}

@@ -27,8 +27,8 @@ func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error           
 func (nowhere) Close() error                                                     { return nil }
 
 // opened is a new inventory of the file at path.
-func opened(t require.TestingT, path string) *inventory.Inventory {
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) }, inventory.Options{})
+func opened(t require.TestingT, path string, meter inventory.Meter) *inventory.Inventory {
+	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) }, inventory.Options{Meter: meter})
 	require.NoError(t, err)
 	return book
 }
@@ -44,7 +44,7 @@ type system struct {
 // start makes a system of testdata/system.yaml.
 func start(t require.TestingT, handlers ...stages.Handler) *system {
 	return &system{
-		t: t, book: opened(t, filepath.Join("testdata", "system.yaml")), catalogue: stages.NewCatalogue(methods.All()...),
+		t: t, book: opened(t, filepath.Join("testdata", "system.yaml"), nil), catalogue: stages.NewCatalogue(methods.All()...),
 		gate: stages.NewGate(permission.Everyone{}, append(handlers, permission.AdminExtension...)...),
 	}
 }

@@ -18,16 +18,18 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"sallyport/actors"
+	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
 	"sallyport/messages/qube"
 	"sallyport/stages"
+	"sallyport/stages/lifecycle"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
 )
 
 // vectorGroups are the groups of core.yaml that are played. In these, steps of methods that do not exist yet are skipped.
-var vectorGroups = []string{"framing", "dispatch", "list", "labels", "tags", "features"}
+var vectorGroups = []string{"framing", "dispatch", "list", "labels", "tags", "features", "lifecycle"}
 
 // vectors is core.yaml: what the reference answered.
 type vectors struct {
@@ -183,18 +185,24 @@ func (c count) String() string {
 
 // play plays one group to a daemon of its own.
 func play(t *testing.T, g group, but exceptions) (n count) {
-	book := opened(t, "../../testdata/vectors/fixture.yaml")
-	call := served(t, book)
+	plant := newPlant()
+	book := opened(t, "../../testdata/vectors/fixture.yaml", plant)
+	plant.Begin(book.View, simulated.Settings{MemoryMiB: int(book.View().Host().MemoryMiB)})
+	call := served(t, book, lifecycle.NewWorker(plant))
 	missing := missingMethods(t)
 	met := map[place]bool{}
 	for i, s := range g.Steps {
 		at := place{g.Name, i, s.calls()}
-		require.Empty(t, s.Setup+s.Frames, "%v: nobody has taught this test to do that", at)
+		if s.Setup != "" {
+			plant.setUp(t, book, i, s.Setup)
+			continue
+		}
 		if skip := but.skips(at); skip || missing(at.Method) {
 			n.skipped, met[at] = n.skipped+1, skip
 			continue
 		}
 		n.ran++
+		require.Empty(t, s.Frames, "%v: nobody has taught this test to do that", at)
 		got, want := said(t, call(s.request())), s.wants(uuidsIn(book.View()))
 		if d, wanted := but.differs(at); wanted {
 			assert.Equal(t, d.Reference, want, "%v: the reference's answer, in differences.yaml and in core.yaml", at)
@@ -280,7 +288,7 @@ func (e exceptions) differs(at place) (difference, bool) {
 }
 
 // served starts a daemon on book, and gives a way to call it: each call is a connection.
-func served(t *testing.T, book qube.Book) func(request []byte) (frame []byte) {
+func served(t *testing.T, book qube.Book, worker actors.Worker) func(request []byte) (frame []byte) {
 	dir, err := os.MkdirTemp("", "sallyport") // t.TempDir is too long for the name of a socket
 	require.NoError(t, err)
 	path := filepath.Join(dir, "s")
@@ -288,6 +296,7 @@ func served(t *testing.T, book qube.Book) func(request []byte) (frame []byte) {
 		Catalogue: stages.NewCatalogue(methods.All()...),
 		Gate:      stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
 		Book:      book,
+		Worker:    worker,
 		Sockets:   map[stages.Socket]string{stages.Admin: path},
 	})
 	require.NoError(t, err)

@@ -145,7 +145,7 @@ func (d *Driver) add(of lifecycle.Domain) *domain {
 	v := &domain{
 		memory: of.MemoryMiB, vcpus: of.VCPUs, usable: make(chan struct{}), gone: make(chan struct{}),
 		now: qube.Runtime{
-			State: qube.Transient, XID: d.lastXID, Started: d.clock.Now(), Console: fmt.Sprint("/dev/pts/", d.lastXID),
+			State: qube.Transient, XID: d.lastXID, Started: d.clock.Now().UTC().Round(0), Console: fmt.Sprint("/dev/pts/", d.lastXID),
 		},
 	}
 	d.domains[of.ID] = v
