@@ -28,6 +28,9 @@ func (p plant) Usage(id qube.UUID) qube.Usage {
 	return qube.Usage{MemoryKiB: 409600, CPUNanos: 123456789, VCPUs: 2}
 }
 
+// RequestShutdown asks a guest that does not hear.
+func (p plant) RequestShutdown(context.Context, qube.UUID) error { return nil }
+
 // setUp does in the server what step number n wants done there. The daemon notices by itself.
 func (p plant) setUp(t *testing.T, book qube.Book, n int, what string) {
 	what = strings.Replace(what, " provides network, ", " is ", 1) // which only a skipped step needs

@@ -114,6 +114,10 @@ func (s *system) act(a stages.Authorized) (reply messages.Reply, err error) {
 	if a.Kind() == stages.Reads {
 		return a.Read()
 	}
+	if a.Kind() == stages.Works { // which there is nobody to do
+		_, err := a.Work()
+		return messages.Empty, err
+	}
 	group := s.book.Begin()
 	err = group.Try(func(tx qube.Tx) (err error) {
 		reply, err = a.Change(tx)
