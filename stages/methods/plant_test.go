@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sallyport/internal/hypervisor/simulated"
+	"sallyport/messages"
 	"sallyport/messages/qube"
 	"sallyport/stages/lifecycle"
 )
@@ -32,9 +33,12 @@ func (p plant) Usage(id qube.UUID) qube.Usage {
 func (p plant) RequestShutdown(context.Context, qube.UUID) error { return nil }
 
 // setUp does in the server what step number n wants done there. The daemon notices by itself.
-func (p plant) setUp(t *testing.T, book qube.Book, n int, what string) {
-	what = strings.Replace(what, " provides network, ", " is ", 1) // which only a skipped step needs
+func (p plant) setUp(t *testing.T, book qube.Book, call func([]byte) []byte, n int, what string) {
 	name, state, ok := strings.Cut(what, " is ")
+	if !ok {
+		name, state, ok = strings.Cut(what, " provides network, ")
+		call(messages.FormatRequest("admin.vm.property.Set+provides_network", "dom0", name, []byte("True")))
+	}
 	require.True(t, ok, "nobody has taught this test to see to it that %s", what)
 	named := func() qube.Qube {
 		parsed, err := qube.ParseName(name)

@@ -194,7 +194,7 @@ func play(t *testing.T, g group, but exceptions) (n count) {
 	for i, s := range g.Steps {
 		at := place{g.Name, i, s.calls()}
 		if s.Setup != "" {
-			plant.setUp(t, book, i, s.Setup)
+			plant.setUp(t, book, call, i, s.Setup)
 			continue
 		}
 		if skip := but.skips(at); skip || missing(at.Method) {
