@@ -118,6 +118,7 @@ type Daemon struct {
 	feeds    feeds
 	began    time.Time
 	family   *family
+	vigil    *vigil // nil: the worker is no Attendant
 
 	sanitizer, permission, action, ledger, qubes *actor.PID
 	listeners                                    []*socket
@@ -145,6 +146,9 @@ func Start(settings Settings) (*Daemon, error) {
 		return nil, err
 	}
 	d.startDoors()
+	if err = d.attend(); err != nil {
+		return nil, errors.Join(err, d.abandon())
+	}
 	d.spawn("poller", "poller", d.workers, settings.StageQueue, func() actor.Actor { return &poller{d, d.watched} })
 	for _, s := range d.listeners {
 		d.spawn("listener-"+s.name, "listener", d.workers, settings.StageQueue, func() actor.Actor { return &listener{d, s} })
@@ -200,6 +204,7 @@ func (d *Daemon) close(ctx context.Context) error {
 	}
 	d.watched.halt()
 	err := d.open.wait(ctx)
+	err = errors.Join(err, d.dismiss(ctx))  // while there is all that it needs
 	err = errors.Join(err, d.stop(d.units)) // after which nobody starts another actor of a qube
 	err = errors.Join(err, d.stop(d.family.all()))
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
@@ -225,6 +230,19 @@ func (d *Daemon) commitsDone(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.New("actors: a commit does not end")
 	}
+}
+
+// abandon ends a daemon that could not start: nobody has been served.
+func (d *Daemon) abandon() error {
+	d.closingDown.Store(true)
+	for _, s := range d.listeners {
+		s.close()
+	}
+	err := errors.Join(d.stop(d.units), d.stop(d.family.all()))
+	d.watched.close()
+	d.system.Shutdown()
+	d.workers.close()
+	return err
 }
 
 // stop ends actors, and returns when they have ended.
@@ -293,6 +311,8 @@ func (d *Daemon) refuse(message any) {
 		}
 		d.shed("an actor's queue is full or closed")
 		d.send(m.request, &answer{err: errBusy})
+	case *wanted:
+		m.settle(d, errStopping)
 	case *committed: // the ledger was stopped meanwhile, but what has become of the changes is known
 		for _, e := range m.entries {
 			e.settle(d, cmp.Or(e.err, m.err))
@@ -315,8 +335,13 @@ func (d *Daemon) answerCrash(u *unit, streak int, reason, message any) {
 		c = newCrash(reason)
 	}
 	id := incident("i-unknown")
-	if m, ok := message.(carrier); ok && m.carries() != nil {
-		defer func() { d.send(m.carries().request, &answer{err: exception.Internal(id)}) }() // whatever the log does
+	switch m := message.(type) { // deferred, whatever the log does
+	case *wanted:
+		defer func() { m.settle(d, exception.Internal(id)) }()
+	case carrier:
+		if c := m.carries(); c != nil {
+			defer func() { d.send(c.request, &answer{err: exception.Internal(id)}) }()
+		}
 	}
 	id = d.tellCrash(u.name, u.kind, streak, c, message)
 }
@@ -332,8 +357,13 @@ func (d *Daemon) tellCrash(name, kind string, streak int, c *crash, message any)
 		Incident: id.Shown(), Actor: name, Kind: kind, Handling: fmt.Sprintf("%T", message), PanicType: c.panicType,
 		Fingerprint: c.fingerprint(), Stack: c.stack(), Streak: streak,
 	}
-	if m, ok := message.(carrier); ok && m.carries() != nil {
-		line.Method = m.carries().method()
+	switch m := message.(type) {
+	case *wanted:
+		line.Method = m.method()
+	case carrier:
+		if c := m.carries(); c != nil {
+			line.Method = c.method()
+		}
 	}
 	d.log.Crash(line)
 	return id

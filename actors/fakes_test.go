@@ -106,7 +106,7 @@ func (t *tx) AddTag(_ qube.UUID, tag qube.Tag) error {
 // doer does what an order says, or what a test puts in its place.
 type doer func(messages.Order) (func(context.Context) (messages.Reply, error), error)
 
-func (w doer) Begin(o messages.Order) (func(context.Context) (messages.Reply, error), error) {
+func (w doer) Begin(o messages.Order, _ messages.Desk) (func(context.Context) (messages.Reply, error), error) {
 	return w(o)
 }
 

@@ -28,24 +28,34 @@ type hall struct {
 // nothing of the hall is left.
 func virtually(t *testing.T, change func(*Settings), test func(h *hall)) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &hall{t: t, log: &journal{}, book: newBook()}
-		settings := base(h.log)
-		settings.Book = bookView{h.book}
-		change(&settings)
-		settings, err := settings.withDefaults()
-		assert.NoError(t, err)
-		d := newDaemon(settings)
-		d.watched = &watched{clock: settings.Clock}
-		d.startDoors()
-		h.Daemon = d
+		h := newHall(t, change)
 		test(h)
-		assert.NoError(t, d.Close(context.Background()))
-		time.Sleep(time.Second) // in which the library stops throttling dead letters
-		for _, c := range h.callers {
-			assert.NotEqual(t, unanswered, c.answer())
-		}
-		discreet(t, h.log)
+		h.end()
 	})
+}
+
+// newHall is for a bubble of virtual time; end is its end.
+func newHall(t testing.TB, change func(*Settings)) *hall {
+	h := &hall{t: t, log: &journal{}, book: newBook()}
+	settings := base(h.log)
+	settings.Book = bookView{h.book}
+	change(&settings)
+	settings, err := settings.withDefaults()
+	assert.NoError(t, err)
+	d := newDaemon(settings)
+	d.watched = &watched{clock: settings.Clock}
+	d.startDoors()
+	h.Daemon = d
+	return h
+}
+
+func (h *hall) end() {
+	assert.NoError(h.t, h.Close(context.Background()))
+	time.Sleep(time.Second) // in which the library stops throttling dead letters
+	for _, c := range h.callers {
+		assert.NotEqual(h.t, unanswered, c.answer())
+	}
+	discreet(h.t, h.log)
 }
 
 func plainly(*Settings) {}

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,17 +16,17 @@ import (
 )
 
 // Worker carries out orders: whatever takes long or reaches outside the daemon. Its methods are called for many qubes at
-// once, and for one qube one order at a time.
+// once, and for one qube one order at a time. One that is an Attendant too is told of the daemon's life.
 type Worker interface {
 	// Begin takes an order in, on the qube's actor: it returns at once, and neither waits nor reaches outside. What it
-	// returns does the work, on a goroutine of its own; it returns soon after ctx ends.
-	Begin(messages.Order) (func(ctx context.Context) (messages.Reply, error), error)
+	// returns does the work, on a goroutine of its own, which alone may use the desk; it returns soon after ctx ends.
+	Begin(messages.Order, messages.Desk) (func(ctx context.Context) (messages.Reply, error), error)
 }
 
 // noWork is the Worker of a daemon that was given none.
 type noWork struct{}
 
-func (noWork) Begin(messages.Order) (func(context.Context) (messages.Reply, error), error) {
+func (noWork) Begin(messages.Order, messages.Desk) (func(context.Context) (messages.Reply, error), error) {
 	return nil, exception.New(exception.QubesNotImplementedError, "this daemon does no work of that kind")
 }
 
@@ -87,8 +88,8 @@ func (f *family) spawn(id qube.UUID) *unit {
 	f.mu.Lock()
 	f.units[u.name] = u
 	f.mu.Unlock()
-	desk := &desk{}
-	props := actor.PropsFromProducer(func() actor.Actor { return &qubeActor{d: f.d, id: id, unit: u, desk: desk} },
+	bench := &bench{aside: map[*job]bool{}}
+	props := actor.PropsFromProducer(func() actor.Actor { return &qubeActor{d: f.d, id: id, unit: u, bench: bench} },
 		actor.WithMailbox(func() actor.Mailbox { return u.mailbox }), actor.WithDispatcher(f.d.workers))
 	pid, err := f.d.system.Root.Copy().WithGuardian(f).SpawnNamed(props, u.name)
 	if err != nil {
@@ -130,40 +131,59 @@ type qubeActor struct {
 	d    *Daemon
 	id   qube.UUID
 	unit *unit
-	*desk
+	*bench
 }
 
-// desk is what a qube's actor has before it. It outlives a crash.
-type desk struct {
+// bench is what a qube's actor has before it. It outlives a crash.
+type bench struct {
 	queue   []*call
-	current *call                   // being worked at
-	cancel  context.CancelCauseFunc // of current
-	budget  func() bool             // stops the timer of current's budget, or of its grace
-	told    bool                    // current took too long: it was told to end, and its caller was told so
-	stuck   bool                    // and it has not ended: nobody can be served
-	resting func() bool             // stops the timer until the actor is idle; nil: not set
-	done    int                     // orders, whatever became of them
+	current *job          // being worked at
+	aside   map[*job]bool // that left the desk, and go on beside whatever is next
+	stuck   bool          // current has not ended though it was told to: nobody can be served
+	resting func() bool   // stops the timer until the actor is idle; nil: not set
+	done    int           // orders, whatever became of them
 }
 
-// worked is what the goroutine that did the work of a call reports.
+// job is an order that was begun. The actor has it; the goroutine that does it meets it as its desk.
+type job struct {
+	call   *call
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	budget func() bool // stops the timer of its budget, or of its grace
+	told   bool        // it took too long: it was told to end, and its caller was told so
+	desk   *desk
+}
+
+// worked is what the goroutine that did a job reports.
 type worked struct {
-	call  *call
+	job   *job
 	reply messages.Reply
 	err   error
 }
 
-// overdue is what a call's budget tells when it is used up.
-type overdue struct{ call *call }
+// left is what the goroutine that does a job tells when it needs the desk no more.
+type left struct{ job *job }
+
+// overdue is what a job's budget tells when it is used up.
+type overdue struct{ job *job }
 
 // carries gives the call that a message is about, for the supervisor to answer; nil if there is none, or none any more.
-func (w *worked) carries() *call { return w.call }
-func (c *call) carries() *call   { return c }
+func (w *worked) carries() *call {
+	if w.job.told {
+		return nil
+	}
+	return w.job.call
+}
+func (c *call) carries() *call { return c }
 
 // IgnoreDeadLetterLogging keeps the library from logging what is for an actor that has ended.
-func (*worked) IgnoreDeadLetterLogging() {}
+func (*worked) IgnoreDeadLetterLogging()  {}
+func (*left) IgnoreDeadLetterLogging()    {}
+func (*overdue) IgnoreDeadLetterLogging() {}
 
 var (
 	errOverdue  = exception.New(exception.QubesException, "the call did not finish within its time")
+	errCut      = exception.New(exception.QubesException, "the call was cut short by one that is more urgent")
 	errStopping = exception.New(exception.QubesException, "the daemon is stopping")
 	errQueue    = exception.New(exception.QubesException, "too many calls wait for this qube; try again")
 	errStuck    = exception.New(exception.QubesException, "this qube is busy with work that does not end; try again")
@@ -175,10 +195,12 @@ func (a *qubeActor) Receive(ctx actor.Context) {
 		a.next(ctx)
 	case *call:
 		a.take(ctx, m)
+	case *left:
+		a.setAside(ctx, m.job)
 	case *worked:
 		a.finish(ctx, m)
 	case *overdue:
-		a.giveUp(ctx, m.call)
+		a.giveUp(ctx, m.job)
 	case *actor.Stopping:
 		a.stop(ctx)
 	}
@@ -186,20 +208,33 @@ func (a *qubeActor) Receive(ctx actor.Context) {
 
 // take queues an order, or begins it.
 func (a *qubeActor) take(ctx actor.Context, c *call) {
-	if a.resting != nil {
-		a.resting()
-		a.resting = nil
-	}
+	a.wake()
 	switch {
 	case a.stuck:
 		a.turnAway(ctx, c, errStuck)
-	case len(a.queue) >= a.d.settings.QubeQueue:
+	case len(a.queue)+len(a.aside) >= a.d.settings.QubeQueue:
 		a.turnAway(ctx, c, errQueue)
 	case a.current != nil:
-		a.queue = append(a.queue, c)
+		a.line(ctx, c)
 	case !a.begin(ctx, c):
 		a.next(ctx)
 	}
+}
+
+// line queues an order. An urgent one goes before all that are not, and cuts short what is being done, unless that is
+// urgent too.
+func (a *qubeActor) line(ctx actor.Context, c *call) {
+	at := len(a.queue)
+	if c.order.Urgent {
+		if at = slices.IndexFunc(a.queue, func(c *call) bool { return !c.order.Urgent }); at < 0 {
+			at = len(a.queue)
+		}
+		if j := a.current; !j.call.order.Urgent && j.ctx.Err() == nil {
+			j.cancel(errCut)
+			a.allow(ctx, j, grace) // to leave all in order, and to answer its caller
+		}
+	}
+	a.queue = slices.Insert(a.queue, at, c)
 }
 
 // turnAway refuses an order that is not begun.
@@ -214,48 +249,71 @@ func (a *qubeActor) turnAway(ctx actor.Context, c *call, why error) {
 func (a *qubeActor) begin(ctx actor.Context, c *call) bool {
 	a.done++            // before anything can fail
 	a.unit.handling = c // which may have waited, so that the message is about another
-	work, err := a.d.settings.Worker.Begin(c.order)
+	j := &job{call: c}
+	j.desk = &desk{d: a.d, qube: ctx.Self(), id: a.id, job: j}
+	work, err := a.d.settings.Worker.Begin(c.order, j.desk)
 	a.unit.handling = nil
 	if err != nil {
 		c.actedAt = a.d.now()
 		c.done(ctx, c.reply, err)
 		return false
 	}
-	budget, cancel := context.WithCancelCause(context.Background())
-	a.current, a.cancel = c, cancel
-	self := ctx.Self()
-	a.budget = a.d.settings.Clock.AfterFunc(a.d.settings.CallBudget, func() { a.d.send(self, &overdue{c}) })
+	j.ctx, j.cancel = context.WithCancelCause(context.Background())
+	a.current = j
+	a.allow(ctx, j, a.d.settings.CallBudget+c.order.Patience)
 	go func() {
-		report := &worked{call: c}
+		report := &worked{job: j}
 		guarded(func() (err error) {
-			if report.reply, err = work(budget); err != nil && context.Cause(budget) != nil {
-				err = context.Cause(budget)
+			if report.reply, err = work(j.ctx); err != nil && context.Cause(j.ctx) != nil {
+				err = context.Cause(j.ctx)
 			}
 			return err
 		}, func(err error) {
 			report.err = err
-			a.d.send(self, report)
+			a.d.send(j.desk.qube, report)
 		})
 	}()
 	return true
 }
 
-// finish answers the current call and begins the next.
+// allow gives a job that much more time from now on.
+func (a *qubeActor) allow(ctx actor.Context, j *job, much time.Duration) {
+	if j.budget != nil {
+		j.budget()
+	}
+	self := ctx.Self()
+	j.budget = a.d.settings.Clock.AfterFunc(much, func() { a.d.send(self, &overdue{j}) })
+}
+
+// setAside lets a job go on beside the next.
+func (a *qubeActor) setAside(ctx actor.Context, j *job) {
+	if a.current != j {
+		return // it was told to end, and has ended
+	}
+	a.aside[j] = true
+	a.current, a.stuck = nil, false
+	a.next(ctx)
+}
+
+// finish answers a job's call, and begins the next if the desk is free.
 func (a *qubeActor) finish(ctx actor.Context, m *worked) {
-	a.budget()
-	a.cancel(nil)
-	answered := a.told
-	a.current, a.cancel, a.budget, a.told, a.stuck = nil, nil, nil, false, false
+	j := m.job
+	if j != a.current && !a.aside[j] {
+		return // the actor was told to stop
+	}
+	j.budget()
+	j.cancel(nil)
+	delete(a.aside, j)
+	if j == a.current {
+		a.current, a.stuck = nil, false
+	}
 	var c *crash
 	if errors.As(m.err, &c) {
-		if answered {
-			m.call = nil
-		}
 		panic(c) // the work's crash is the actor's: one supervisor, one answer, one log line
 	}
-	if !answered {
-		m.call.actedAt = a.d.now()
-		m.call.done(ctx, m.reply, m.err)
+	if !j.told {
+		j.call.actedAt = a.d.now()
+		j.call.done(ctx, m.reply, m.err)
 	}
 	a.next(ctx)
 }
@@ -265,23 +323,22 @@ const grace = time.Second
 
 // giveUp tells the work to end, and answers its caller at once. If it does not end all the same, nobody knows when it
 // will: then all who wait behind it are answered, too.
-func (a *qubeActor) giveUp(ctx actor.Context, c *call) {
-	if a.current != c {
-		return
+func (a *qubeActor) giveUp(ctx actor.Context, j *job) {
+	switch {
+	case j != a.current && !a.aside[j]:
+	case !j.told:
+		j.told = true
+		j.cancel(errOverdue)
+		a.allow(ctx, j, grace)
+		j.desk.close()
+		j.call.done(ctx, j.call.reply, context.Cause(j.ctx))
+	case j == a.current:
+		a.stuck = true
+		for _, waiting := range a.queue {
+			a.turnAway(ctx, waiting, errStuck)
+		}
+		a.queue = nil
 	}
-	if !a.told {
-		a.told = true
-		a.cancel(errOverdue)
-		self := ctx.Self()
-		a.budget = a.d.settings.Clock.AfterFunc(grace, func() { a.d.send(self, &overdue{c}) })
-		c.done(ctx, c.reply, errOverdue)
-		return
-	}
-	a.stuck = true
-	for _, waiting := range a.queue {
-		a.turnAway(ctx, waiting, errStuck)
-	}
-	a.queue = nil
 }
 
 // next begins the next order, whether or not its client is still there (spec: wire.md 5), or waits to be idle.
@@ -293,27 +350,39 @@ func (a *qubeActor) next(ctx actor.Context) {
 			return
 		}
 	}
-	if a.current == nil {
+	if a.current == nil && len(a.aside) == 0 {
+		a.wake()
 		report := &idle{a.id, a.done}
 		a.resting = a.d.settings.Clock.AfterFunc(a.d.settings.IdleQube, func() { a.d.send(a.d.qubes, report) })
 	}
 }
 
-// stop ends the actor: what it still has is answered.
-func (a *qubeActor) stop(ctx actor.Context) {
+// wake keeps the actor from being idle soon.
+func (a *qubeActor) wake() {
 	if a.resting != nil {
 		a.resting()
+		a.resting = nil
 	}
+}
+
+// stop ends the actor: what it still has is answered.
+func (a *qubeActor) stop(ctx actor.Context) {
+	a.wake()
 	if a.current != nil {
-		a.budget()
-		a.cancel(errStopping)
-		if !a.told {
-			a.queue = append(a.queue, a.current)
+		a.aside[a.current] = true
+	}
+	for j := range a.aside {
+		j.budget()
+		j.cancel(errStopping)
+		j.desk.close()
+		if !j.told {
+			a.queue = append(a.queue, j.call)
 		}
 	}
 	for _, c := range a.queue {
 		c.done(ctx, c.reply, errStopping)
 	}
 	a.current, a.queue = nil, nil
+	clear(a.aside)
 	a.d.family.left(a.unit)
 }

@@ -24,7 +24,7 @@ type foreman struct {
 	begun chan string
 }
 
-func (f *foreman) Begin(o messages.Order) (func(context.Context) (messages.Reply, error), error) {
+func (f *foreman) Begin(o messages.Order, _ messages.Desk) (func(context.Context) (messages.Reply, error), error) {
 	f.begun <- o.Args["do"]
 	if _, ends := o.Args["with"]; ends && o.Args["with"] != "" {
 		return obey(messages.Order{Kind: messages.OrderKind(o.Args["with"]), Args: o.Args})

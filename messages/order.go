@@ -28,6 +28,16 @@ type OrderKind string
 const (
 	DrillCrash OrderKind = "drill.crash" // panic while the order is taken in
 	DrillStall OrderKind = "drill.stall" // be busy for Args["for"], a duration
+
+	// How a qube is started and stopped (spec: model.md 4). The work is in stages/lifecycle.
+	QubeStart    OrderKind = "qube.start"    // Args["for"]: the qubes that wait for it, by UUID, each followed by a space
+	QubeShutdown OrderKind = "qube.shutdown" // Args["force"], Args["wait"]: there or not
+	QubePause    OrderKind = "qube.pause"
+	QubeUnpause  OrderKind = "qube.unpause"
+	QubeSuspend  OrderKind = "qube.suspend"
+	QubeResume   OrderKind = "qube.resume"
+	QubeKill     OrderKind = "qube.kill"
+	QubeLook     OrderKind = "qube.look" // see what the hypervisor says of it, and have the inventory say so too
 )
 
 // Desk is what work may ask of whoever runs it. It is for the goroutine that does the work; each of its methods waits, and

@@ -16,12 +16,14 @@ import (
 	"sallyport/actors"
 	"sallyport/config"
 	"sallyport/internal/hypervisor"
+	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
 	"sallyport/internal/store"
 	"sallyport/internal/telemetry"
 	"sallyport/messages"
 	"sallyport/messages/qube"
 	"sallyport/stages"
+	"sallyport/stages/lifecycle"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
 	"sallyport/stages/properties"
@@ -36,6 +38,7 @@ type daemon struct {
 	isReady bool
 	actors  *actors.Daemon
 	book    *inventory.Inventory
+	driver  *simulated.Driver
 	failed  chan error // something stopped that should not
 	closers []func() error
 }
@@ -69,7 +72,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err = ownDir(cfg.SocketDir, passable(), 0o755); err != nil {
 		return d, err
 	}
-	entries := methods.All()
+	entries, power := methods.All(), lifecycle.NewWorker(d.driver)
 	if cfg.Drill {
 		entries = append(entries, methods.Drill()...)
 	}
@@ -77,7 +80,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		Catalogue:      stages.NewCatalogue(entries...),
 		Gate:           stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...),
 		Book:           d.book,
-		Worker:         hypervisor.Drill{},
+		Worker:         hypervisor.Drilled{Worker: power},
 		Sockets:        sockets,
 		Peers:          peers,
 		Log:            logger,
@@ -196,11 +199,15 @@ func (d *daemon) openInventory() error {
 		return err
 	}
 	d.onClose(st.Close)
-	book, fresh, err := inventory.Open(st, initial, inventory.Options{Reactions: reactions.All()})
+	d.driver = simulated.New(systemClock{})
+	book, fresh, err := inventory.Open(st, initial, inventory.Options{Reactions: reactions.All(), Meter: d.driver})
 	if err != nil {
 		return err
 	}
 	d.book = book
+	if err := d.beginSimulation(); err != nil {
+		return err
+	}
 	event := telemetry.InventoryLoaded
 	if from != "" && !fresh {
 		event = telemetry.InventoryIgnored
@@ -208,6 +215,39 @@ func (d *daemon) openInventory() error {
 	d.log.Daemon(event, zap.String(telemetry.KeyPath, dir), zap.String(telemetry.KeyReason, from),
 		zap.Uint64(telemetry.KeyRevision, uint64(book.View().Revision())))
 	return nil
+}
+
+// beginSimulation has the simulated hypervisor run what the inventory says was running.
+func (d *daemon) beginSimulation() error {
+	host := d.book.Snapshot().Simulation()
+	start, err := span(host.StartDelay)
+	if err != nil {
+		return err
+	}
+	shutdown, err := span(host.GuestDelay)
+	if err != nil {
+		return err
+	}
+	d.driver.Begin(d.book.View, simulated.Settings{
+		MemoryMiB: int(host.MemoryMiB), CPUs: host.CPUs, StartOrder: host.StartOrder, StartDelay: start, ShutdownDelay: shutdown,
+	})
+	return nil
+}
+
+// span is a duration of the inventory; empty is none.
+func span(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	return time.ParseDuration(s)
+}
+
+// systemClock is the time.
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }
+func (systemClock) AfterFunc(d time.Duration, fn func()) func() bool {
+	return time.AfterFunc(d, fn).Stop
 }
 
 // storeLog passes on what the store has to say when it fails.

@@ -50,7 +50,7 @@ var arrows = []arrow{
 	{"internal/inventory", []string{"messages/...", "internal/yamlfile"}, "implements the interfaces of messages/qube"},
 	{"internal/policy", []string{"messages/..."}, "a language and its evaluation; it judges nouns"},
 	{"internal/store", []string{"internal/inventory", "messages/..."}, "keeps the inventory's records"},
-	{"internal/hypervisor/...", []string{"messages/..."}, "runs qubes; knows no API"},
+	{"internal/hypervisor/...", []string{"messages/...", "stages/lifecycle"}, "runs qubes; knows no API but the interface of a driver"},
 	{"internal/dashboard", []string{"internal/telemetry"}, "computes from the log alone (design: 9)"},
 	{"internal/loadtest", []string{"messages/...", "internal/telemetry"}, "a client like any other"},
 	{"internal/bench/...", []string{"messages/...", "internal/bench/..."}, "measures the daemon from outside"},

@@ -16,7 +16,7 @@ import (
 
 func TestStallLastsAsLongAsItIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		work, err := Drill{}.Begin(messages.Order{Kind: messages.DrillStall, Args: map[string]string{"for": "1m30s"}})
+		work, err := Drill{}.Begin(messages.Order{Kind: messages.DrillStall, Args: map[string]string{"for": "1m30s"}}, nil)
 		require.NoError(t, err)
 		began := time.Now()
 		reply, err := work(t.Context())
@@ -28,7 +28,7 @@ func TestStallLastsAsLongAsItIsTold(t *testing.T) {
 
 func TestStallEndsWhenItIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		work, err := Drill{}.Begin(messages.Order{Kind: messages.DrillStall, Args: map[string]string{"for": "1h"}})
+		work, err := Drill{}.Begin(messages.Order{Kind: messages.DrillStall, Args: map[string]string{"for": "1h"}}, nil)
 		require.NoError(t, err)
 		enough := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -41,10 +41,10 @@ func TestStallEndsWhenItIsTold(t *testing.T) {
 }
 
 func TestOtherOrders(t *testing.T) {
-	assert.Panics(t, func() { _, _ = Drill{}.Begin(messages.Order{Kind: messages.DrillCrash}) })
-	_, err := Drill{}.Begin(messages.Order{Kind: messages.DrillStall})
+	assert.Panics(t, func() { _, _ = Drill{}.Begin(messages.Order{Kind: messages.DrillCrash}, nil) })
+	_, err := Drill{}.Begin(messages.Order{Kind: messages.DrillStall}, nil)
 	require.Error(t, err)
-	_, err = Drill{}.Begin(messages.Order{Kind: "start"})
+	_, err = Drill{}.Begin(messages.Order{Kind: "start"}, nil)
 	var e *exception.Exception
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, exception.QubesNotImplementedError, e.Type())

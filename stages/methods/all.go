@@ -21,6 +21,8 @@ func All() []stages.Entry {
 		devices,         // admin.deviceclass.List, admin.vm.device.*
 		volumes(),       // admin.vm.volume.*
 		firewall,        // admin.vm.firewall.*
+		power,           // admin.vm.Start, Shutdown, Pause, Unpause, Suspend, Resume, Kill
+		consoles,        // admin.vm.Console
 	)
 }
 

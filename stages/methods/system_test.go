@@ -29,8 +29,8 @@ func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error           
 func (nowhere) Close() error                                                     { return nil }
 
 // opened is a new inventory of the file at path.
-func opened(t require.TestingT, path string) *inventory.Inventory {
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path, properties.Schema{}) }, inventory.Options{Reactions: reactions.All()})
+func opened(t require.TestingT, path string, meter inventory.Meter) *inventory.Inventory {
+	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path, properties.Schema{}) }, inventory.Options{Reactions: reactions.All(), Meter: meter})
 	require.NoError(t, err)
 	return book
 }
@@ -47,7 +47,7 @@ type system struct {
 // start makes a system of testdata/system.yaml.
 func start(t require.TestingT, handlers ...stages.Handler) *system {
 	return &system{
-		t: t, book: opened(t, filepath.Join("testdata", "system.yaml")), catalogue: stages.NewCatalogue(methods.All()...),
+		t: t, book: opened(t, filepath.Join("testdata", "system.yaml"), nil), catalogue: stages.NewCatalogue(methods.All()...),
 		gate: stages.NewGate(permission.Everyone{}, append(handlers, permission.AdminExtension...)...),
 	}
 }
@@ -116,6 +116,10 @@ func (s *system) uuid(name string) qube.UUID {
 func (s *system) act(a stages.Authorized) (reply messages.Reply, err error) {
 	if a.Kind() == stages.Reads {
 		return a.Read()
+	}
+	if a.Kind() == stages.Works { // which there is nobody to do
+		_, err := a.Work()
+		return messages.Empty, err
 	}
 	err = s.change(func(tx qube.Tx) (err error) {
 		reply, err = a.Change(tx)

@@ -18,17 +18,19 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"sallyport/actors"
+	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
 	"sallyport/messages/qube"
 	"sallyport/stages"
+	"sallyport/stages/lifecycle"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
 	"sallyport/stages/properties"
 )
 
 // vectorGroups are the groups of core.yaml that are played. In these, steps of methods that do not exist yet are skipped.
-var vectorGroups = []string{"framing", "dispatch", "list", "property_get", "property_set", "property_set_dom0", "property_reset", "global", "labels", "tags", "features", "create", "disposable_remove"}
+var vectorGroups = []string{"framing", "dispatch", "list", "property_get", "property_set", "property_set_dom0", "property_reset", "global", "labels", "tags", "features", "create", "disposable_remove", "lifecycle"}
 
 // vectors is core.yaml: what the reference answered.
 type vectors struct {
@@ -184,15 +186,16 @@ func (c count) String() string {
 
 // play plays one group to a daemon of its own.
 func play(t *testing.T, g group, but exceptions) (n count) {
-	book := opened(t, "../../testdata/vectors/fixture.yaml")
-	call := served(t, book)
+	plant := newPlant()
+	book := opened(t, "../../testdata/vectors/fixture.yaml", plant)
+	plant.Begin(book.View, simulated.Settings{MemoryMiB: int(book.View().Host().MemoryMiB)})
+	call := served(t, book, lifecycle.NewWorker(plant))
 	missing := missingMethods(t)
 	met := map[place]bool{}
 	for i, s := range g.Steps {
 		at := place{g.Name, i, s.calls()}
-		require.Empty(t, s.Frames, "%v: nobody has taught this test to do that", at)
 		if s.Setup != "" {
-			setUp(t, book, s.Setup)
+			plant.setUp(t, book, call, i, s.Setup)
 			continue
 		}
 		if skip := but.skips(at); skip || missing(at.Method) {
@@ -200,6 +203,7 @@ func play(t *testing.T, g group, but exceptions) (n count) {
 			continue
 		}
 		n.ran++
+		require.Empty(t, s.Frames, "%v: nobody has taught this test to do that", at)
 		uuids := uuidsIn(book.View())
 		got, want := said(t, call(s.request())), s.wants(uuids)
 		if d, wanted := but.differs(at); wanted {
@@ -214,21 +218,6 @@ func play(t *testing.T, g group, but exceptions) (n count) {
 		assert.True(t, at.Group != g.Name || met[at], "differences.yaml has %v, which did not occur", at)
 	}
 	return n
-}
-
-// setUp does in the inventory what a step wants done in the server: that a qube is in a state.
-func setUp(t *testing.T, book qube.Book, what string) {
-	name, state, ok := strings.Cut(what, " is ")
-	require.True(t, ok && slices.Contains(qube.PowerStates, qube.PowerState(state)), "nobody has taught this test to see to it that %s", what)
-	n, err := qube.ParseName(name)
-	require.NoError(t, err)
-	group := book.Begin()
-	require.NoError(t, group.Try(func(tx qube.Tx) error {
-		q, ok := tx.Qube(n)
-		require.True(t, ok, name)
-		return tx.SetRuntime(q.ID(), qube.Runtime{State: qube.PowerState(state)})
-	}))
-	require.NoError(t, group.Commit())
 }
 
 // missingMethods tells which methods the specification has and the catalogue has not, yet.
@@ -301,7 +290,7 @@ func (e exceptions) differs(at place) (difference, bool) {
 }
 
 // served starts a daemon on book, and gives a way to call it: each call is a connection.
-func served(t *testing.T, book qube.Book) func(request []byte) (frame []byte) {
+func served(t *testing.T, book qube.Book, worker actors.Worker) func(request []byte) (frame []byte) {
 	dir, err := os.MkdirTemp("", "sallyport") // t.TempDir is too long for the name of a socket
 	require.NoError(t, err)
 	path := filepath.Join(dir, "s")
@@ -309,6 +298,7 @@ func served(t *testing.T, book qube.Book) func(request []byte) (frame []byte) {
 		Catalogue: stages.NewCatalogue(methods.All()...),
 		Gate:      stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
 		Book:      book,
+		Worker:    worker,
 		Sockets:   map[stages.Socket]string{stages.Admin: path},
 	})
 	require.NoError(t, err)
