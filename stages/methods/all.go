@@ -14,6 +14,7 @@ func All() []stages.Entry {
 		labels,   // admin.label.*
 		features, // admin.vm.feature.*, dest.feat.Set
 		tags,     // admin.vm.tag.*
+		events,   // admin.Events, admin.vm.Stats
 		notes,    // admin.vm.notes.*
 	)
 }
