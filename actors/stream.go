@@ -154,7 +154,7 @@ func (r *request) flow(ctx actor.Context) {
 		}
 	}
 	switch {
-	case s.held > r.d.settings.Backlog:
+	case s.held > r.d.settings.Backlog && len(s.out) > 1: // one event can always be read
 		r.cut(ctx)
 	case len(s.out) > 0:
 		r.await(ctx, unix.EPOLLOUT)
@@ -203,7 +203,7 @@ func (r *request) recall() error {
 			switch {
 			case revision > until:
 				return nil
-			case s.held >= recallAtOnce:
+			case s.held >= min(recallAtOnce, r.d.settings.Backlog/2):
 				return nil
 			case revision <= s.after:
 				continue

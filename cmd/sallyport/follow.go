@@ -25,7 +25,7 @@ type event struct {
 	keys []string // in the order of the frame
 }
 
-func shown(frame messages.Event) event {
+func eventOf(frame messages.Event) event {
 	e := event{Subject: frame.Subject, Name: frame.Name, Values: map[string]string{}}
 	for _, a := range frame.Args {
 		if _, again := e.Values[a.Key]; !again {
@@ -75,7 +75,7 @@ func follow(ctx context.Context, o callOptions, request []byte, stdout *os.File)
 		case string(tag) == "1\x00":
 			e, err := messages.ReadEvent(frames)
 			if err == nil {
-				err = o.showEvent(shown(e), stdout)
+				err = o.showEvent(eventOf(e), stdout)
 			}
 			if err != nil {
 				return o.streamBroken(ctx, err)
