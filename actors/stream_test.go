@@ -377,6 +377,8 @@ func TestPolicySelectsEvents(t *testing.T) {
 		"- domain-add vm=new", "- domain-pre-delete vm=new", "- domain-delete vm=new", "- domain-pre-delete vm=vault", "- domain-delete vm=vault")
 	work.expect("work domain-tag-add:a tag=a", "- property-set:x", "- domain-add vm=new", "- domain-pre-delete vm=new", "- domain-delete vm=new")
 	assert.Zero(t, work.here())
+	mu.Lock()
+	defer mu.Unlock()
 	assert.Equal(t, []string{
 		"work dom0 property-set_x", "work dom0 secret", "work new domain-add", "work new domain-delete", "work new domain-pre-delete",
 		"work vault domain-delete", "work vault domain-pre-delete", "work vault domain-tag-add_b", "work work domain-tag-add_a", "work work domain-tag-add_filtered",
@@ -618,6 +620,7 @@ func TestNothingIsMissedOrSeenTwice(t *testing.T) {
 			}
 		}
 		var saw []string
+		restarts := 0
 		rt.Repeat(map[string]func(*rapid.T){
 			"change": func(*rapid.T) { change() },
 			"burst": func(*rapid.T) {
@@ -639,6 +642,9 @@ func TestNothingIsMissedOrSeenTwice(t *testing.T) {
 				reader.established(rt)
 			},
 			"restart": func(rt *rapid.T) {
+				if restarts++; restarts > 2 {
+					rt.Skip("each takes its time")
+				}
 				reader.Close()
 				require.NoError(rt, l.Close(context.Background()))
 				l = aired(t, store, func(s *Settings) { s.Backlog = 1 << 16 })
@@ -706,59 +712,47 @@ func TestManySubscribersComeAndGo(t *testing.T) {
 		stay = append(stay, f)
 	}
 	var churn sync.WaitGroup
-	stop := make(chan struct{})
 	for range 100 {
 		churn.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for events := range 4 { // that it waits for, the first included
 				f := l.dial(stages.Admin).send(messages.FormatRequest("admin.Events+from-now", "dom0", "dom0", nil)).end()
 				r := bufio.NewReader(f)
-				last := 0
-				for range i % 4 {
+				for last, i := 0, 0; i < events; i++ {
 					e, err := messages.ReadEvent(r)
 					if !assert.NoError(t, err) {
 						break
 					}
 					now := revisionOf(t, text(e))
-					if last > 0 {
-						assert.Equal(t, last+1, now)
-					}
+					assert.True(t, i == 0 || now == last+1, "%d after %d", now, last)
 					last = now
 				}
 				assert.NoError(t, f.Close())
 			}
 		})
 	}
-	const changes = 100
-	for i := range changes {
-		l.must("test.Tag+t"+strconv.Itoa(i), "work", "")
-	}
-	stopped := make(chan struct{})
-	go func() { // those that wait for another event
-		defer close(stopped)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
 		churn.Wait()
 	}()
-	close(stop)
-	for i := changes; ; i++ {
+	changes := 0
+	for busy := true; busy; changes++ {
+		l.must("test.Tag+t"+strconv.Itoa(changes), "work", "")
 		select {
-		case <-stopped:
-			for _, f := range stay {
-				for n := range i {
-					require.Contains(t, f.next(), "work domain-tag-add:t"+strconv.Itoa(n)+" ")
-				}
-				require.NoError(t, f.Close())
-			}
-			until(t, func() bool { return l.Stats().Open == 0 })
-			assert.Zero(t, l.Stats().Streams)
-			return
+		case <-gone:
+			busy = false
 		default:
-			l.must("test.Tag+t"+strconv.Itoa(i), "work", "")
 		}
 	}
+	for _, f := range stay {
+		require.NoError(t, f.SetDeadline(time.Now().Add(patience)))
+		for n := range changes {
+			require.Contains(t, f.next(), "work domain-tag-add:t"+strconv.Itoa(n)+" ")
+		}
+		require.NoError(t, f.Close())
+	}
+	until(t, func() bool { return l.Stats().Open == 0 })
+	assert.Zero(t, l.Stats().Streams)
 }
 
 // TestAMethodThatStreamsNothing is our mistake, and so an incident; one that fails is answered with its exception.
