@@ -782,3 +782,51 @@ func TestAMethodThatStreamsNothing(t *testing.T) {
 	until(t, func() bool { return l.Stats().Open == 0 })
 	assert.Zero(t, l.Stats().Streams)
 }
+
+// TestASubscriberWhoseTurnDoesNotEnd holds up nobody for long, and is cut off when more waits for it than its backlog holds.
+func TestASubscriberWhoseTurnDoesNotEnd(t *testing.T) {
+	begun, end := make(chan struct{}, 1), make(chan struct{})
+	filter := stages.Handler{Methods: []string{"admin.Events"}, Check: func(f stages.Facts) (stages.Filter, error) {
+		if f.Source.Shown() == "dom0" {
+			return nil, nil
+		}
+		return func(qube.Noun) bool {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+			<-end
+			return true
+		}, nil
+	}}
+	l := aired(t, &shelf{}, func(s *Settings) {
+		s.Backlog = 1 << 16
+		s.Gate = stages.NewGate(rules{allows: func(_, _, _, _ string) bool { return true }}, filter)
+	})
+	well, _ := l.follow("dom0", "admin.Events", "dom0")
+	stuck, _ := l.follow("work", "admin.Events", "dom0")
+	for n := range 4 {
+		c := l.dial(stages.Admin).send([]byte("test.Burst+40 dom0 name work\x00")).end()
+		for i := range 40 {
+			well.expect("work burst:" + strconv.Itoa(i) + " long=" + kilobyte)
+		}
+		if n == 0 {
+			<-begun
+		}
+		if n < 3 { // then it is cut off already, and nobody waits for it
+			until(t, func() bool { return l.clock.set() > 1 }) // the commit's budget, and the wait
+			l.clock.advance(turnWithin)
+		}
+		assert.Equal(t, ok(""), c.answer())
+	}
+	close(end)
+	_, said := stuck.rest()
+	assert.Equal(t, answerOf(errBehind), said)
+}
+
+// set is how many timers are.
+func (c *clock) set() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.timers)
+}
