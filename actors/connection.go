@@ -95,6 +95,30 @@ func (c *connection) write(frame []byte) (rest []byte, err error) {
 	return nil, nil
 }
 
+// writeAll sends what the client takes now of some frames, in order, and gives how many bytes those are.
+func (c *connection) writeAll(frames [][]byte) (int, error) {
+	const most = 256 // for one call of the kernel, which takes up to 1024
+	for {
+		n, err := unix.SendmsgBuffers(c.fd, frames[:min(len(frames), most)], nil, nil, unix.MSG_NOSIGNAL)
+		switch err {
+		case nil:
+			return n, nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, nil
+		default:
+			return 0, err
+		}
+	}
+}
+
+// left reports whether the client has closed its connection, and not only its side of it.
+func (c *connection) left() bool {
+	fds := []unix.PollFd{{Fd: int32(c.fd)}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
 // close ends the connection. What the client has not read yet, it still can.
 func (c *connection) close() {
 	if !c.ended {

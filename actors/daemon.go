@@ -49,6 +49,7 @@ type Settings struct {
 	CallBudget     time.Duration // for the work of one call; 0: 60 s
 	QubeQueue      int           // orders that wait for one qube; 0: 1024
 	StageQueue     int           // messages that wait for one actor; 0: 65536
+	Backlog        int           // bytes of events that wait for one subscriber; 0: 1 MiB
 	CrashLimit     int           // crashes of one actor with no success between them; 0: 100
 	IdleQube       time.Duration // after which a qube's actor ends; 0: 1 min
 }
@@ -89,6 +90,7 @@ func (s Settings) withDefaults() (Settings, error) {
 	s.CallBudget = orDefault(s.CallBudget, time.Minute)
 	s.QubeQueue = orDefault(s.QubeQueue, 1024)
 	s.StageQueue = orDefault(s.StageQueue, 65536)
+	s.Backlog = orDefault(s.Backlog, 1<<20)
 	s.CrashLimit = orDefault(s.CrashLimit, 100)
 	s.IdleQube = orDefault(s.IdleQube, time.Minute)
 	return s, nil
@@ -115,7 +117,7 @@ type Daemon struct {
 	timed    bool // log lines of calls are written
 	open     openCalls
 	watched  *watched
-	feeds    feeds
+	feeds    *feeds
 	began    time.Time
 	family   *family
 	vigil    *vigil // nil: the worker is no Attendant
@@ -164,6 +166,7 @@ func newDaemon(settings Settings) *Daemon {
 	d.timed = d.log.Enabled(zap.InfoLevel)
 	d.health.log = d.log
 	d.family = &family{d: d, units: map[string]*unit{}}
+	d.feeds = newFeeds(d)
 	d.began = settings.Clock.Now().Add(-1) // so that no stamp is zero
 	d.open.none = make(chan struct{}, 1)
 	return d
@@ -181,7 +184,7 @@ func (d *Daemon) startDoors() {
 }
 
 // Close stops accepting, lets the calls that have arrived finish until ctx ends, and stops all actors. Connections on
-// which no whole request has arrived are told and closed at once.
+// which no whole request has arrived are told and closed at once; streams of events are closed at once.
 func (d *Daemon) Close(ctx context.Context) error {
 	d.closing.Do(func() { d.closed = d.close(ctx) })
 	return d.closed
@@ -203,6 +206,7 @@ func (d *Daemon) close(ctx context.Context) error {
 		s.close()
 	}
 	d.watched.halt()
+	d.feeds.halt()
 	err := d.open.wait(ctx)
 	err = errors.Join(err, d.dismiss(ctx))  // while there is all that it needs
 	err = errors.Join(err, d.stop(d.units)) // after which nobody starts another actor of a qube

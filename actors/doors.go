@@ -60,7 +60,8 @@ func (a *permission) Receive(ctx actor.Context) {
 	ctx.Send(a.d.action, c)
 }
 
-// action is the third door. It answers reads, from the snapshot that they were judged on, and routes the rest.
+// action is the third door. It answers reads, from the snapshot that they were judged on, and routes the rest: streams back
+// to their request actors.
 type action struct{ d *Daemon }
 
 func (a *action) Receive(ctx actor.Context) {
@@ -78,6 +79,9 @@ func (a *action) Receive(ctx actor.Context) {
 			return
 		}
 		ctx.Send(a.d.qubes, c)
+	case stages.Streams:
+		c.actedAt = a.d.now()
+		ctx.Send(c.request, c) // which carries it out, for as long as it lives
 	default:
 		reply, err := c.authorized.Read()
 		c.actedAt = a.d.now()

@@ -90,6 +90,7 @@ type counters struct {
 	accepted, refused, crashes, restarts, shed, incidents atomic.Uint64
 	ok, exceptions, denied, malformed, gone               atomic.Uint64
 	commits, changes                                      atomic.Uint64
+	cut, events                                           atomic.Uint64
 }
 
 // Stats are counts since the start, and what is there now.
@@ -100,6 +101,8 @@ type Stats struct {
 	Crashes, Restarts, Incidents            uint64
 	Shed                                    uint64 // refused because a limit was reached
 	Commits, Changes                        uint64
+	Streams                                 int            // subscribers now
+	StreamsCut, EventsSent                  uint64         // subscribers that fell behind; events to all of them
 	Queued                                  map[string]int // messages that wait, by actor of the top level
 }
 
@@ -110,7 +113,8 @@ func (d *Daemon) Stats() Stats {
 		Open: d.open.count.Load(), Accepted: c.accepted.Load(), Refused: c.refused.Load(),
 		OK: c.ok.Load(), Exceptions: c.exceptions.Load(), Denied: c.denied.Load(), Malformed: c.malformed.Load(), Gone: c.gone.Load(),
 		Crashes: c.crashes.Load(), Restarts: c.restarts.Load(), Incidents: c.incidents.Load(), Shed: c.shed.Load(),
-		Commits: c.commits.Load(), Changes: c.changes.Load(), Queued: map[string]int{},
+		Commits: c.commits.Load(), Changes: c.changes.Load(),
+		Streams: d.feeds.count(), StreamsCut: c.cut.Load(), EventsSent: c.events.Load(), Queued: map[string]int{},
 	}
 	for _, u := range d.units {
 		s.Queued[u.name] = u.mailbox.UserMessageCount()

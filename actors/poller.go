@@ -45,7 +45,8 @@ type inLine struct {
 	before, after *request
 	deadline      time.Time
 	standing      bool
-	registered    bool // with the kernel
+	registered    bool   // with the kernel
+	events        uint32 // that it tells of
 }
 
 func newWatched(d *Daemon) (*watched, error) {
@@ -72,6 +73,22 @@ func (w *watched) watch(r *request, events uint32) error {
 		return errStopping
 	}
 	w.stand(r)
+	return w.register(r, events)
+}
+
+// attend has r told when its client leaves, and of those events, for as long as that takes. It is the kernel that tells
+// of a client that has left, unasked, and that once: one that has only ended its request has not.
+func (w *watched) attend(r *request, events uint32) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.line.registered && r.line.events == events && events == 0 {
+		return nil
+	}
+	return w.register(r, events)
+}
+
+// register asks the kernel to tell of r's client.
+func (w *watched) register(r *request, events uint32) error {
 	for len(w.byFD) <= r.conn.fd {
 		w.byFD = append(w.byFD, nil)
 	}
@@ -80,7 +97,7 @@ func (w *watched) watch(r *request, events uint32) error {
 	if r.line.registered {
 		op = unix.EPOLL_CTL_MOD
 	}
-	r.line.registered = true
+	r.line.registered, r.line.events = true, events
 	return unix.EpollCtl(w.fd, op, r.conn.fd, &unix.EpollEvent{Events: events | unix.EPOLLET, Fd: int32(r.conn.fd)})
 }
 

@@ -138,21 +138,21 @@ func (m mortal) RequestShutdown(ctx context.Context, id qube.UUID) error {
 	return m.act(ctx, id, m.Driver.RequestShutdown)
 }
 
-// told is a book that notes what subscribers are told.
-type told struct {
+// noting is a book that notes what subscribers are told.
+type noting struct {
 	qube.Book
 	mu     *sync.Mutex
 	events *[]qube.Event
 }
 
-func (b told) Begin() qube.Group { return toldGroup{b.Book.Begin(), b} }
+func (b noting) Begin() qube.Group { return notingGroup{b.Book.Begin(), b} }
 
-type toldGroup struct {
+type notingGroup struct {
 	qube.Group
-	book told
+	book noting
 }
 
-func (g toldGroup) Commit() error {
+func (g notingGroup) Commit() error {
 	if err := g.Group.Commit(); err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (s *site) open(f *fate, change func(*Settings)) *house {
 	}
 	h.inventory = inv
 	h.hall = newHall(s.t, func(set *Settings) {
-		set.Book = told{inv, &sync.Mutex{}, &s.events}
+		set.Book = noting{inv, &sync.Mutex{}, &s.events}
 		set.Catalogue, set.Gate = stages.NewCatalogue(methods.All()...), stages.NewGate(judges.Everyone{})
 		set.Worker = lifecycle.NewWorker(mortal{s.driver, f})
 		change(set)

@@ -15,7 +15,7 @@ import (
 )
 
 // request is the actor of one connection: it gets the request together, sends the call to the first door, writes the one
-// answer that comes back, closes, and ends. It never blocks, and holds its own mailbox and call, so that a connection is
+// answer that comes back, closes, and ends. A call that streams comes back to be carried out here: see stream. It never blocks, and holds its own mailbox and call, so that a connection is
 // one allocation and no goroutine.
 type request struct {
 	d       *Daemon
@@ -26,7 +26,8 @@ type request struct {
 	call    call
 	uid     uint32
 	phase   phase
-	full    bool // one connection too many, to be refused once it has been heard
+	full    bool    // one connection too many, to be refused once it has been heard
+	stream  *stream // of a Streams call, once it has begun
 
 	started, answered stamp
 	rest              []byte               // of the reply, that the client has not taken yet
@@ -38,9 +39,10 @@ type request struct {
 type phase uint8
 
 const (
-	reading  phase = iota
-	working        // the call is on its way
-	replying       // the answer is there; whatever else comes is too late
+	reading   phase = iota
+	working         // the call is on its way
+	streaming       // events are sent as they come, until the client leaves
+	replying        // the answer is there; whatever else comes is too late
 )
 
 // requests starts the request actors of one listener. One goroutine uses it.
@@ -121,7 +123,19 @@ func (r *request) receive(ctx actor.Context) {
 		r.giveUp(ctx, messages.ErrSlow)
 	case halted:
 		r.giveUp(ctx, errStopping)
+	case told:
+		if r.phase == streaming {
+			r.flow(ctx)
+		}
+	case due:
+		if r.phase == streaming {
+			r.tick(ctx)
+		}
 	case *call:
+		if m.err == nil && m.authorized.Kind() == stages.Streams {
+			r.beginStream(ctx)
+			return
+		}
 		r.finish(ctx, m.reply, m.err)
 	case *answer:
 		r.finish(ctx, messages.Reply{}, m.err)
@@ -146,6 +160,8 @@ func (r *request) proceed(ctx actor.Context) {
 	switch {
 	case r.phase == reading:
 		r.arrive(ctx)
+	case r.phase == streaming:
+		r.proceedStream(ctx)
 	case r.phase == replying && len(r.rest) > 0:
 		r.write(ctx)
 	}
@@ -156,6 +172,8 @@ func (r *request) giveUp(ctx actor.Context, err error) {
 	switch {
 	case r.phase == reading:
 		r.finish(ctx, messages.Reply{}, err)
+	case r.phase == streaming && err == errStopping:
+		r.endStream(ctx, nil, r.stream.drop())
 	case r.phase == replying && err != errStopping && len(r.rest) > 0:
 		r.end(ctx, err)
 	}
@@ -187,7 +205,7 @@ func (r *request) arrive(ctx actor.Context) {
 
 // finish writes the answer, the first one that comes.
 func (r *request) finish(ctx actor.Context, reply messages.Reply, err error) {
-	if r.phase == replying {
+	if r.phase >= streaming {
 		return
 	}
 	// An exception's parts may be somebody else's, and panic: till all is made, nothing has been replied.
@@ -227,6 +245,7 @@ func (r *request) end(ctx actor.Context, err error) {
 
 func (r *request) close(err error) {
 	r.rest = nil
+	r.leaveStream()
 	if r.conn.fd >= 0 {
 		r.d.watched.forget(r)
 		r.conn.close()
@@ -244,7 +263,12 @@ func (r *request) crashed(c *crash, message any) *crash {
 	err := error(c)
 	if r.phase != replying {
 		e := exception.Internal(id)
-		r.reply(e, e.AppendFrame(nil))
+		var begun []byte // of an event
+		if r.phase == streaming {
+			begun = r.stream.drop()
+			r.leaveStream()
+		}
+		r.reply(e, e.AppendFrame(begun[:len(begun):len(begun)]))
 		_, err = r.conn.write(r.rest)
 	}
 	r.close(err)
@@ -253,7 +277,7 @@ func (r *request) crashed(c *crash, message any) *crash {
 
 // refusals are what a caller reads whose call was well but could not be served.
 var refusals = map[*exception.Exception]bool{
-	errBusy: true, errFull: true, errQueue: true, errStuck: true, errStuckDisk: true, errStopping: true,
+	errBehind: true, errBusy: true, errFull: true, errQueue: true, errStuck: true, errStuckDisk: true, errStopping: true,
 }
 
 // endRequests is the strategy of request actors: one that crashed has answered and closed, and so is over.
@@ -294,6 +318,9 @@ func (r *request) tell(err error) {
 		return
 	}
 	line.Socket, line.PeerUID, line.ReplyLen = r.socket.name, r.uid, r.replied
+	if s := r.stream; s != nil {
+		line.Events, line.ReplyLen = s.sent, line.ReplyLen+s.taken
+	}
 	r.nameAll(&line)
 	if r.exception != nil {
 		line.ErrorType, line.Incident = string(r.exception.Type()), r.exception.Incident()

@@ -62,6 +62,7 @@ type Limits struct {
 	CallBudget            time.Duration // that a Work may take
 	QubeQueue             int           // orders that wait for a qube
 	StageQueue            int           // messages that wait for an actor
+	SubscriberBacklog     int           // bytes of events that wait for a subscriber
 	LogLinesPerSecond     int
 	CrashesWithoutSuccess int // of an actor, before it is backed off
 }
@@ -71,6 +72,9 @@ const (
 	minHeader = 512
 	maxHeader = 4096
 )
+
+// minBacklog is room for what the longest call causes at once.
+const minBacklog = 65536
 
 // reserved is how many descriptors are kept for files, logs and the store.
 const reserved = 512
@@ -114,6 +118,7 @@ func defaults(env func(string) string, h Host) Config {
 			CallBudget:            time.Minute,
 			QubeQueue:             1024,
 			StageQueue:            65536,
+			SubscriberBacklog:     1 << 20,
 			LogLinesPerSecond:     200000,
 			CrashesWithoutSuccess: 100,
 		},

@@ -66,7 +66,7 @@ func TestDefaults(t *testing.T) {
 		Log:        config.Log{Level: config.Info, Format: config.JSON},
 		Limits: config.Limits{
 			Connections: 3584, HeaderBytes: 4096, ReadTimeout: 30 * time.Second, CallBudget: 60 * time.Second,
-			QubeQueue: 1024, StageQueue: 65536, LogLinesPerSecond: 200000, CrashesWithoutSuccess: 100,
+			QubeQueue: 1024, StageQueue: 65536, SubscriberBacklog: 1 << 20, LogLinesPerSecond: 200000, CrashesWithoutSuccess: 100,
 		},
 		Peers: []config.Peer{{ID: 0, Any: true}},
 	}, load(t))
@@ -218,10 +218,10 @@ func TestConnectionsFollowTheDescriptorLimit(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	c := load(t, "--config", file(t, `limits: {connections: 1, header_bytes: 512, read_timeout: 1ms, call_budget: 1h,
-  qube_queue: 2, stage_queue: 3, log_lines_per_second: 4, crashes_without_success: 5}`))
+  qube_queue: 2, stage_queue: 3, subscriber_backlog: 65536, log_lines_per_second: 4, crashes_without_success: 5}`))
 	assert.Equal(t, config.Limits{
 		Connections: 1, HeaderBytes: 512, ReadTimeout: time.Millisecond, CallBudget: time.Hour,
-		QubeQueue: 2, StageQueue: 3, LogLinesPerSecond: 4, CrashesWithoutSuccess: 5,
+		QubeQueue: 2, StageQueue: 3, SubscriberBacklog: 65536, LogLinesPerSecond: 4, CrashesWithoutSuccess: 5,
 	}, c.Limits)
 	c = load(t, "--config", file(t, "limits: {qube_queue: 2}"))
 	assert.Equal(t, 65536, c.Limits.StageQueue, "what is not named stays")
@@ -347,7 +347,7 @@ func TestBadFiles(t *testing.T) {
 		{"demo: {", "1: expected YAML (did not find expected node content)"},
 
 		{"limits: []", "1: limits: expected a mapping"},
-		{"limits: {conections: 1}", "1: limits.conections: expected one of the keys connections, header_bytes, read_timeout, call_budget, qube_queue, stage_queue, log_lines_per_second, crashes_without_success"},
+		{"limits: {conections: 1}", "1: limits.conections: expected one of the keys connections, header_bytes, read_timeout, call_budget, qube_queue, stage_queue, subscriber_backlog, log_lines_per_second, crashes_without_success"},
 		{"limits: {connections: 0}", "1: limits.connections: expected auto, or a whole number from 1 to 3584, which the descriptor limit allows"},
 		{"limits: {connections: 3585}", "1: limits.connections: expected auto, or a whole number from 1 to 3584, which the descriptor limit allows"},
 		{"limits: {connections: all}", "1: limits.connections: expected auto, or a whole number from 1 to 3584, which the descriptor limit allows"},
@@ -356,6 +356,7 @@ func TestBadFiles(t *testing.T) {
 		{"limits: {read_timeout: 30}", "1: limits.read_timeout: expected a duration such as 30s or 1m30s"},
 		{"limits: {read_timeout: 0s}", "1: limits.read_timeout: expected a duration longer than none"},
 		{"limits: {call_budget: 0}", "1: limits.call_budget: expected a duration longer than none"},
+		{"limits: {subscriber_backlog: 65535}", "1: limits.subscriber_backlog: expected a whole number from 65536 to 1073741824"},
 		{"limits: {qube_queue: 0}", "1: limits.qube_queue: expected a whole number from 1 to 1073741824"},
 		{"limits: {stage_queue: -1}", "1: limits.stage_queue: expected a whole number from 1 to 1073741824"},
 		{"limits: {log_lines_per_second: 1e6}", "1: limits.log_lines_per_second: expected a whole number from 1 to 1073741824"},

@@ -60,6 +60,7 @@ func limits(l *Limits, connections int) []yamlfile.Field {
 		yamlfile.Optional("call_budget", &l.CallBudget, span),
 		yamlfile.Optional("qube_queue", &l.QubeQueue, yamlfile.Between(1, many)),
 		yamlfile.Optional("stage_queue", &l.StageQueue, yamlfile.Between(1, many)),
+		yamlfile.Optional("subscriber_backlog", &l.SubscriberBacklog, yamlfile.Between(minBacklog, many)),
 		yamlfile.Optional("log_lines_per_second", &l.LogLinesPerSecond, yamlfile.Between(1, many)),
 		yamlfile.Optional("crashes_without_success", &l.CrashesWithoutSuccess, yamlfile.Between(1, many)),
 	}

@@ -172,7 +172,7 @@ func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, 
 	case !there:
 		return Authorized{}, &Refusal{exception.Denied, source.Name()}
 	}
-	c.grant.source, c.grant.dest, c.grant.filters = source, dest, nil
+	c.grant.source, c.grant.dest, c.grant.filters, c.grant.allows = source, dest, nil, nil
 	if g.handled(c.entry.Name) {
 		filters, err := g.handle(Facts{Method: c.entry.Name, View: view, Source: source, Dest: dest, Arg: c.grant.arg, Payload: c.grant.payload})
 		if err != nil {
@@ -180,8 +180,21 @@ func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, 
 		}
 		c.grant.filters = filters
 	}
+	if c.entry.Kind == Streams && !decided(source, p) {
+		c.grant.allows = c.allows(g)
+	}
 	c.gate, c.peer, c.view, c.revision, c.policy = g, p, view, v.Revision(), policy
 	return Authorized{c}, nil
+}
+
+// allows asks the policy anew of each event, since neither the source nor what concerns it stays as it is.
+func (c *call[A, P]) allows(g *Gate) func(v qube.View, target qube.Ref, arg string) bool {
+	id := qube.ByID(c.grant.source.ID())
+	return func(v qube.View, target qube.Ref, arg string) bool {
+		source, there := id.In(v)
+		dest, _ := target.In(v)
+		return g.judge.Allows(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: arg}) && there
+	}
 }
 
 func (c *call[A, P]) read() (messages.Reply, error) {

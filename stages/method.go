@@ -176,7 +176,7 @@ type Grant[A, P any] struct {
 	source  qube.Qube
 	dest    qube.Qube
 	filters []Filter
-	sees    func(qube.View, qube.Event) bool // what policy lets the caller see of events; nil: all
+	allows  func(v qube.View, target qube.Ref, arg string) bool // the policy, in a Stream; nil: it is not asked
 }
 
 // Arg is the argument.
@@ -201,9 +201,30 @@ func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 	return true
 }
 
-// Sees reports whether e may be shown to this caller, as it is judged on v (spec: extensions.md 3).
+// Sees reports whether e may be shown to this caller, as it is judged on v: whether policy lets him make the call with
+// e's name as the argument, on the qube that e is about, or else on dom0 (spec: extensions.md 3).
 func (g Grant[A, P]) Sees(v qube.View, e qube.Event) bool {
-	return (g.sees == nil || g.sees(v, e)) && g.Keeps(e)
+	return (g.allows == nil || g.allows(v, concerned(e), strings.ReplaceAll(e.Name, ":", "_"))) && g.Keeps(e)
+}
+
+// SeesQube reports whether q may be shown to this caller in a stream: whether policy lets him make the call on q
+// (spec: methods.yaml admin.vm.Stats, SAFER).
+func (g Grant[A, P]) SeesQube(v qube.View, q qube.Qube) bool {
+	return (g.allows == nil || g.allows(v, qube.ByID(q.ID()), "")) && g.Keeps(q.Name())
+}
+
+// concerned is the qube that e is about. That of no name finds nobody.
+func concerned(e qube.Event) qube.Ref {
+	if e.Subject != (qube.Name{}) {
+		return qube.ByName(e.Subject)
+	}
+	for _, a := range e.Args {
+		if a.Key == "vm" {
+			name, _ := qube.ParseName(a.Value)
+			return qube.ByName(name)
+		}
+	}
+	return qube.ByName(qube.Dom0)
 }
 
 // malformed gives err if it is an exception, and otherwise what the field at fault is.

@@ -9,18 +9,31 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"sallyport/messages"
 )
 
 // maxToken is the longest part of an event, in bytes.
 const maxToken = 1 << 20
 
-// event is an EVENT frame (spec: wire.md 4).
+// event is an EVENT frame as it is shown. A key that comes twice has its last value.
 type event struct {
 	Subject string            `json:"subject"` // empty for the system
 	Name    string            `json:"event"`
 	Values  map[string]string `json:"values"`
 
 	keys []string // in the order of the frame
+}
+
+func eventOf(frame messages.Event) event {
+	e := event{Subject: frame.Subject, Name: frame.Name, Values: map[string]string{}}
+	for _, a := range frame.Args {
+		if _, again := e.Values[a.Key]; !again {
+			e.keys = append(e.keys, a.Key)
+		}
+		e.Values[a.Key] = a.Value
+	}
+	return e
 }
 
 // line is "SUBJECT EVENT KEY=VALUE...", in quotes what could be taken for something else. The system is "-".
@@ -60,9 +73,9 @@ func follow(ctx context.Context, o callOptions, request []byte, stdout *os.File)
 		case n > 0 && len(tag) == 0 && (err == io.EOF || ctx.Err() != nil):
 			return nil
 		case string(tag) == "1\x00":
-			e, err := readEvent(frames)
+			e, err := messages.ReadEvent(frames)
 			if err == nil {
-				err = o.showEvent(e, stdout)
+				err = o.showEvent(eventOf(e), stdout)
 			}
 			if err != nil {
 				return o.streamBroken(ctx, err)
@@ -103,36 +116,4 @@ func (o callOptions) streamBroken(ctx context.Context, err error) error {
 		err = errors.New("an event has a part longer than " + strconv.Itoa(maxToken) + " bytes")
 	}
 	return broken(ctx, o.socket, err)
-}
-
-// readEvent reads one EVENT frame.
-func readEvent(r *bufio.Reader) (event, error) {
-	e := event{Values: map[string]string{}}
-	var key, value string
-	for _, part := range []*string{&key, &e.Subject, &e.Name} { // the first is the tag
-		if err := readToken(r, part); err != nil {
-			return event{}, err
-		}
-	}
-	for {
-		if err := readToken(r, &key); err != nil || key == "" {
-			return e, err
-		}
-		if err := readToken(r, &value); err != nil {
-			return event{}, err
-		}
-		if _, again := e.Values[key]; !again {
-			e.keys = append(e.keys, key)
-		}
-		e.Values[key] = value
-	}
-}
-
-// readToken reads up to the next NUL.
-func readToken(r *bufio.Reader, to *string) error {
-	b, err := r.ReadSlice(0)
-	if err == nil {
-		*to = string(b[:len(b)-1])
-	}
-	return err
 }

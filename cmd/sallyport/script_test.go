@@ -1,19 +1,29 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"sallyport/actors"
+	"sallyport/internal/inventory"
+	"sallyport/messages/qube"
+	"sallyport/stages"
+	"sallyport/stages/methods"
+	"sallyport/stages/permission"
 )
 
 func TestMain(m *testing.M) {
@@ -24,6 +34,8 @@ func TestMain(m *testing.M) {
 //
 //	daemon [-hang|-drop] SOCKET REPLY   a daemon that answers every call with REPLY, of which \0, \n, \xNN are escapes;
 //	                                    the last request is in the file "request", escaped the same way
+//	serve SOCKET                        a daemon of the demo inventory, that everyone may call; halt ends it
+//	streams N                           wait until that daemon has so many subscribers
 //	exits CODE COMMAND...               run COMMAND, which must end with that code
 //	[root]                              a condition
 func TestScripts(t *testing.T) {
@@ -39,7 +51,9 @@ func TestScripts(t *testing.T) {
 			}
 			return os.Geteuid() == 0, nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"daemon": scriptDaemon, "exits": scriptExits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"daemon": scriptDaemon, "serve": scriptServe, "streams": scriptStreams, "halt": scriptHalt, "exits": scriptExits,
+		},
 	})
 }
 
@@ -59,6 +73,56 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("ended with %d, not %s", code, args[0])
 	}
 }
+
+func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serve SOCKET")
+	}
+	book, _, err := inventory.Open(nowhere{}, inventory.Demo, inventory.Options{})
+	ts.Check(err)
+	d, err := actors.Start(actors.Settings{
+		Catalogue: stages.NewCatalogue(methods.All()...), Gate: stages.NewGate(permission.Everyone{}), Book: book,
+		Sockets: map[stages.Socket]string{stages.Admin: ts.MkAbs(args[0])},
+	})
+	ts.Check(err)
+	daemons.Store(ts, d)
+	ts.Defer(func() { scriptHalt(ts, false, nil) })
+}
+
+// daemons are those that scripts serve, by script.
+var daemons sync.Map
+
+func daemonOf(ts *testscript.TestScript) *actors.Daemon {
+	d, there := daemons.Load(ts)
+	if !there {
+		ts.Fatalf("nothing is served")
+	}
+	return d.(*actors.Daemon)
+}
+
+func scriptHalt(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	ts.Check(daemonOf(ts).Close(ctx))
+}
+
+func scriptStreams(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: streams N")
+	}
+	for deadline := time.Now().Add(10 * time.Second); strconv.Itoa(daemonOf(ts).Stats().Streams) != args[0]; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("there are %d subscribers", daemonOf(ts).Stats().Streams)
+		}
+	}
+}
+
+// nowhere is a store that keeps nothing.
+type nowhere struct{}
+
+func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
+func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
+func (nowhere) Close() error                                                     { return nil }
 
 func scriptDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	mode := ""

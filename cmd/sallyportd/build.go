@@ -90,6 +90,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		CallBudget:     cfg.Limits.CallBudget,
 		QubeQueue:      cfg.Limits.QubeQueue,
 		StageQueue:     cfg.Limits.StageQueue,
+		Backlog:        cfg.Limits.SubscriberBacklog,
 		CrashLimit:     cfg.Limits.CrashesWithoutSuccess,
 	})
 	if err != nil {

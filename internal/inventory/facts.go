@@ -105,6 +105,7 @@ type builder struct {
 // loggedBatch is one change of the history, as the store holds it.
 type loggedBatch struct {
 	batch      qube.Batch
+	after      qube.Revision // of the event before it
 	slot, size int
 }
 
@@ -210,7 +211,7 @@ func (b *builder) add(rec Record) error {
 		if n < 0 || n >= historyChanges || len(f.Events) == 0 || f.Revision < uint64(len(f.Events)) {
 			p.fail(qube.ErrGrammar)
 		}
-		b.events[n] = loggedBatch{f.batch(&p), n, len(rec.Value)}
+		b.events[n] = loggedBatch{f.batch(&p), qube.Revision(f.After), n, len(rec.Value)}
 	case startedKey:
 	}
 	if p.err != nil {

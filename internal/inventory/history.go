@@ -93,6 +93,7 @@ func (h *history) since(r qube.Revision) ([]qube.Batch, error) {
 type (
 	batchFact struct {
 		Revision uint64      `json:"r"`
+		After    uint64      `json:"b"` // revision of the event before it, from which one can go on too; restarts lie between
 		Events   []eventFact `json:"e"`
 	}
 	eventFact struct {
@@ -103,8 +104,8 @@ type (
 	}
 )
 
-func factOf(b qube.Batch) batchFact {
-	f := batchFact{Revision: uint64(b.Revision), Events: make([]eventFact, len(b.Events))}
+func factOf(b qube.Batch, after qube.Revision) batchFact {
+	f := batchFact{Revision: uint64(b.Revision), After: uint64(after), Events: make([]eventFact, len(b.Events))}
 	for i, e := range b.Events {
 		args := make([]string, 0, 2*len(e.Args))
 		for _, a := range e.Args {

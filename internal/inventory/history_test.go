@@ -290,3 +290,20 @@ func TestDisposablesAreNumbered(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "disp7 7", dispid(again))
 }
+
+// TestRestartsForgetNothing: a subscriber that was told nothing yet can go on over as many restarts as there are, although
+// each moves the revision on.
+func TestRestartsForgetNothing(t *testing.T) {
+	store := &memory{}
+	inv := opened(t, store, parsed(t, modelFile))
+	from := inv.View().Revision()
+	for n := range 3 {
+		inv = opened(t, store, nil)
+		g := inv.Begin()
+		require.NoError(t, g.Try(func(tx qube.Tx) error { return tx.Fire(happened("a", false)) }))
+		require.NoError(t, g.Commit())
+		batches, err := opened(t, store, nil).Since(from)
+		require.NoError(t, err)
+		assert.Len(t, batches, n+1)
+	}
+}

@@ -23,6 +23,7 @@ type Inventory struct {
 	// Of the goroutine that fills groups.
 	newest   *Snapshot
 	slots    slots
+	told     qube.Revision // the last event's
 	released []released
 
 	// Of the goroutine that commits.
@@ -126,7 +127,7 @@ func (i *Inventory) recall(events map[int]loggedBatch) {
 		i.slots.next = (e.slot + 1) % historyChanges
 	}
 	if len(all) > 0 {
-		i.history.forgotten = all[0].batch.Revision - qube.Revision(len(all[0].batch.Events))
+		i.history.forgotten, i.told = all[0].after, all[len(all)-1].batch.Revision
 	}
 	i.history.add(batches, sizes, 0)
 }
@@ -178,7 +179,8 @@ func (g *group) Try(change func(qube.Tx) error) error {
 	next.revision += qube.Revision(max(1, len(t.events)))
 	if len(t.events) > 0 {
 		batch := qube.Batch{Revision: next.revision, Events: t.events, Before: before, After: next}
-		value := encode(factOf(batch))
+		value := encode(factOf(batch, i.told))
+		i.told = batch.Revision
 		number, forgotten := i.slots.take(len(value))
 		t.records = append(t.records, Record{Key: eventKey(number), Value: value, Volatile: true})
 		for _, n := range forgotten {

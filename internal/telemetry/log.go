@@ -64,6 +64,7 @@ type Call struct {
 	ErrorType string
 	Incident  string
 	ReplyLen  int
+	Events    int // of a stream
 
 	Read, Sanitize, Permission, Action, Reply, Total time.Duration
 }
@@ -88,7 +89,7 @@ func (l Log) Call(c *Call) {
 	if line == nil {
 		return
 	}
-	var room [22]zap.Field
+	var room [23]zap.Field
 	f := append(room[:0], zap.String(KeySocket, c.Socket), zap.Uint32(KeyPeerUID, c.PeerUID), zap.String(KeyOutcome, c.Outcome))
 	f = appendText(f, KeyMethod, c.Method)
 	f = appendText(f, KeySource, c.Source)
@@ -98,6 +99,9 @@ func (l Log) Call(c *Call) {
 	f = appendSealed(f, KeyPayloadLen, KeyPayloadPrint, c.PayLen, c.PayPrint)
 	f = appendText(f, KeyErrorType, c.ErrorType)
 	f = appendText(f, KeyIncident, c.Incident)
+	if c.Events > 0 {
+		f = append(f, zap.Int(KeyEvents, c.Events))
+	}
 	f = append(f,
 		zap.Int(KeyReplyLen, c.ReplyLen),
 		micros(KeyReadTime, c.Read), micros(KeySanitizeTime, c.Sanitize), micros(KeyPermitTime, c.Permission),
@@ -182,6 +186,11 @@ func (l Log) Health(healthy bool, reason string) {
 // Shed tells that a limit was reached, and how often since the last such line.
 func (l Log) Shed(what string, count uint64) {
 	l.write(zapcore.WarnLevel, Shed, zap.String(KeyReason, what), zap.Uint64(KeyCount, count))
+}
+
+// StreamCut tells of a subscriber that was cut off after so many events.
+func (l Log) StreamCut(called, source, dest string, events int) {
+	l.write(zapcore.WarnLevel, StreamCut, method(called), zap.String(KeySource, source), zap.String(KeyDest, dest), zap.Int(KeyEvents, events))
 }
 
 // Committed tells of a group of changes.

@@ -26,6 +26,7 @@ const (
 	Escalated        Event = "supervisor.escalated"
 	Incident         Event = "incident"
 	Shed             Event = "shed"
+	StreamCut        Event = "stream.cut"
 	CommitGroup      Event = "commit.group"
 	HealthChanged    Event = "health.changed"
 	LogDropped       Event = "log.dropped"
@@ -83,6 +84,7 @@ const (
 	KeyReplyTime    Key = "sallyport.stage.reply_us"
 	KeyTotalTime    Key = "sallyport.duration_us"
 	KeyCommitTime   Key = "sallyport.commit_us"
+	KeyEvents       Key = "sallyport.events"
 	KeyReplyLen     Key = "sallyport.reply.length"
 )
 
@@ -137,6 +139,7 @@ var Fields = []FieldDoc{
 	{KeyReplyTime, "number", "microseconds from the answer to its last byte"},
 	{KeyTotalTime, "number", "microseconds from the accepted connection to the last byte of the reply"},
 	{KeyCommitTime, "number", "microseconds from the first change of a group to its fsync"},
+	{KeyEvents, "number", "events that a stream has sent, the first included; absent where there was none"},
 	{KeyReplyLen, "number", "bytes of the reply, frame included"},
 }
 
@@ -160,6 +163,7 @@ var Events = []struct {
 	{Escalated, "an actor makes no progress: its queue is refused until it is tried again"},
 	{Incident, "something failed that is not the caller's doing and no crash"},
 	{Shed, "work was refused because a limit was reached"},
+	{StreamCut, "a subscriber that fell behind by more than its backlog was cut off; its request.done follows"},
 	{CommitGroup, "a group of changes is on disk; at debug level"},
 	{HealthChanged, "the daemon became healthy, or ceased to be"},
 	{LogDropped, "lines were left out: the log is written too slowly, or has reached its limit of lines a second; always JSON"},

@@ -46,6 +46,23 @@ func (b Batch) RevisionOf(i int) Revision {
 	return b.Revision - Revision(len(b.Events)-1-i)
 }
 
+// ViewOf is the view on which a subscriber's right to the i-th event is judged: see Batch. It is nil for an event of a
+// qube whose removal was told before: nobody is sent that (spec: events.md 1).
+func (b Batch) ViewOf(i int) View {
+	switch b.Events[i].Name {
+	case "domain-pre-delete", "domain-delete":
+		return b.Before
+	}
+	if subject := b.Events[i].Subject; subject != (Name{}) {
+		for _, earlier := range b.Events[:i] {
+			if earlier.Name == "domain-delete" && earlier.Arg("vm") == subject.Shown() {
+				return nil
+			}
+		}
+	}
+	return b.After
+}
+
 // Reaction is what follows from an event, whoever caused it. React runs inside the change that fired the event, on the
 // transaction without a mask; an error makes the change fail. It never blocks.
 type Reaction struct {

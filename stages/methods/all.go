@@ -23,6 +23,7 @@ func All() []stages.Entry {
 		firewall,        // admin.vm.firewall.*
 		power,           // admin.vm.Start, Shutdown, Pause, Unpause, Suspend, Resume, Kill
 		consoles,        // admin.vm.Console
+		events,          // admin.Events, admin.vm.Stats
 	)
 }
 

@@ -3,6 +3,8 @@
 package sanitize
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"sallyport/messages/exception"
@@ -114,6 +116,39 @@ var Color = stages.Field[qube.Color]{
 			}
 		}
 		return qube.Color{}, exception.New(exception.QubesInvalidLabelValueError, "a colour is 0x and six hexadecimal digits")
+	},
+}
+
+// From is where a stream of events begins: with what happens from now on, or, if it is Numbered, after a revision.
+type From struct {
+	Numbered bool           // events tell their revision
+	After    *qube.Revision // nil: now
+	text     string
+}
+
+// Shown is the argument as sent.
+func (f From) Shown() string { return f.text }
+
+// EventsFrom is the argument of admin.Events, which is ours: from-now, or from- and the revision of the last event that
+// the caller has seen (design: 6).
+var EventsFrom = stages.Field[From]{
+	Want: stages.Optional, Doc: "from-now, or from- and a revision in decimal",
+	Read: func(u untrusted.Bytes) (From, error) {
+		s, err := u.Word(untrusted.NameChars, 0, len("from-18446744073709551615"))
+		rest, numbered := strings.CutPrefix(s, "from-")
+		switch {
+		case err != nil:
+		case s == "":
+			return From{}, nil
+		case numbered && rest == "now":
+			return From{Numbered: true, text: s}, nil
+		case numbered:
+			if n, err := strconv.ParseUint(rest, 10, 64); err == nil {
+				after := qube.Revision(n)
+				return From{Numbered: true, After: &after, text: s}, nil
+			}
+		}
+		return From{}, exception.New(exception.ProtocolError, "the argument is from-now, or from- and a revision")
 	},
 }
 
