@@ -28,6 +28,15 @@ type OrderKind string
 const (
 	DrillCrash OrderKind = "drill.crash" // panic while the order is taken in
 	DrillStall OrderKind = "drill.stall" // be busy for Args["for"], a duration
+
+	QubeStart   OrderKind = "qube.start"
+	QubePause   OrderKind = "qube.pause"
+	QubeUnpause OrderKind = "qube.unpause"
+	QubeKill    OrderKind = "qube.kill"
+
+	// Disposables of the template that the order is for. The work is in stages/preload.
+	DisposableTake    OrderKind = "disposable.take"    // Args["by"]: for whom, a UUID; Args["uuid"]: answer with a UUID
+	DisposablePreload OrderKind = "disposable.preload" // make as many in advance as there shall be; Args["reason"]: why
 )
 
 // Desk is what work may ask of whoever runs it. It is for the goroutine that does the work; each of its methods waits, and
