@@ -24,6 +24,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/sanitize"
 )
 
 // vectorGroups are the groups of core.yaml that are played. In these, steps of methods that do not exist yet are skipped.
@@ -191,7 +192,7 @@ func play(t *testing.T, g group, but exceptions) (n count) {
 		at := place{g.Name, i, s.calls()}
 		require.Empty(t, s.Frames, "%v: nobody has taught this test to do that", at)
 		if s.Setup != "" {
-			setUp(t, book, s.Setup)
+			setUp(t, call, s.Setup)
 			continue
 		}
 		if skip := but.skips(at); skip || missing(at.Method) {
@@ -214,20 +215,22 @@ func play(t *testing.T, g group, but exceptions) (n count) {
 	return n
 }
 
-// setUp does in the inventory what a step wants done in the server: that a qube is in a state.
-func setUp(t *testing.T, book qube.Book, what string) {
+// setUp does in the daemon what a step wants done in the server: that a qube is in a state. It is a call, since nobody but
+// the ledger may change a book that it has.
+func setUp(t *testing.T, call func([]byte) []byte, what string) {
 	name, state, ok := strings.Cut(what, " is ")
 	require.True(t, ok && slices.Contains(qube.PowerStates, qube.PowerState(state)), "nobody has taught this test to see to it that %s", what)
-	n, err := qube.ParseName(name)
-	require.NoError(t, err)
-	group := book.Begin()
-	require.NoError(t, group.Try(func(tx qube.Tx) error {
-		q, ok := tx.Qube(n)
-		require.True(t, ok, name)
-		return tx.SetRuntime(q.ID(), qube.Runtime{State: qube.PowerState(state)})
-	}))
-	require.NoError(t, group.Commit())
+	require.Equal(t, "OK ", said(t, call(messages.FormatRequest("test.State+"+state, "dom0", name, nil))))
 }
+
+// setState is the method for that.
+var setState = stages.Declare(stages.Method[qube.FeatureName, struct{}]{
+	Name: "test.State", Dest: stages.NotAdminVM, Access: stages.Write, Help: "say that a qube is in a state",
+	Arg: sanitize.FeatureWord, Payload: stages.None,
+	Change: func(tx qube.Tx, g stages.Grant[qube.FeatureName, struct{}]) (messages.Reply, error) {
+		return messages.Empty, tx.SetRuntime(g.Dest().ID(), qube.Runtime{State: qube.PowerState(g.Arg().Shown())})
+	},
+})
 
 // missingMethods tells which methods the specification has and the catalogue has not, yet.
 func missingMethods(t *testing.T) func(method string) bool {
@@ -304,7 +307,7 @@ func served(t *testing.T, book qube.Book) func(request []byte) (frame []byte) {
 	require.NoError(t, err)
 	path := filepath.Join(dir, "s")
 	daemon, err := actors.Start(actors.Settings{
-		Catalogue: stages.NewCatalogue(methods.All()...),
+		Catalogue: stages.NewCatalogue(append(methods.All(), setState)...),
 		Gate:      stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
 		Book:      book,
 		Sockets:   map[stages.Socket]string{stages.Admin: path},
