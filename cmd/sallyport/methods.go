@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -15,6 +16,7 @@ import (
 
 func newMethods(stdout *os.File) *cobra.Command {
 	var asJSON, drill bool
+	var policyDir string
 	cmd := &cobra.Command{
 		Use:   "methods",
 		Short: "List the methods that this version serves",
@@ -28,15 +30,36 @@ An argument or a payload in [brackets] may be left out. Access is r(ead), w(rite
 			if drill {
 				entries = append(entries, methods.Drill()...)
 			}
-			if asJSON {
+			switch {
+			case policyDir != "":
+				return writePolicy(policyDir)
+			case asJSON:
 				return show(stdout, methodsJSON(entries), "\n")
 			}
 			return show(stdout, methodsTable(entries), "\n")
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "show a JSON array")
+	cmd.Flags().StringVar(&policyDir, "policy", "", "write the default policy for these methods into a new `directory`, instead of a list")
 	cmd.Flags().BoolVar(&drill, "drill", false, "and the methods that rehearse faults, which a daemon serves with --drill")
 	return cmd
+}
+
+// writePolicy makes a policy directory of the stock files. One that is there is an operator's, and stays as it is.
+func writePolicy(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return fail(exitUsage, "--policy: expected a directory to be made: %v", err)
+	}
+	for name, text := range methods.DefaultPolicy() {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fail(exitUsage, "--policy: %v", err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return fail(exitUsage, "--policy: %v", err)
+		}
+	}
+	return nil
 }
 
 // What the catalogue's terms are called here.

@@ -154,7 +154,7 @@ func (b *builder) add(rec Record) error {
 		r := b.qube(parse(&p, subject, qube.ParseUUID))
 		r.name, r.class, r.qid = parse(&p, f.Name, qube.ParseName), qube.Class(f.Class), f.QID
 		r.label = parse(&p, f.Label, qube.ParseLabelName)
-		if !slices.Contains(qube.Classes, r.class) || r.qid < 0 || r.qid >= maxNumber {
+		if !slices.Contains(qube.Classes, r.class) || r.qid < 0 || r.qid >= mostNumber {
 			p.fail(qube.ErrGrammar)
 		}
 	case "property":
@@ -310,6 +310,9 @@ func (s *Snapshot) facts() iter.Seq[Record] {
 			ok = ok && put(qubeKey(r.id), qubeFact{r.name.Shown(), string(r.class), r.label.Shown(), r.qid})
 			if r.runtime != (qube.Runtime{State: qube.Halted}) {
 				ok = ok && put(runtimeKey(r.id), runtimeOf(r.runtime))
+			}
+			if r.intent.Kind != "" {
+				ok = ok && put(intentKey(r.id), r.intent)
 			}
 			for p, v := range r.properties {
 				ok = ok && put(propertyKey(r.id, p), v.Shown())

@@ -466,7 +466,7 @@ func FuzzFile(f *testing.F) {
 		require.Equal(t, dump(s), dump(rebuilt(t, s)))
 		store := &memory{}
 		opened(t, store, s)
-		require.Equal(t, dump(s), dump(opened(t, store, nil).published.Load()))
+		require.Equal(t, dump(s), dump(reopened(t, store).published.Load()))
 		names := []string{}
 		for q := range s.Qubes() {
 			names = append(names, q.Shown())

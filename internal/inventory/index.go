@@ -51,45 +51,38 @@ func (r references) to(n qube.Name) iter.Seq2[qube.UUID, qube.PropertyName] {
 	}
 }
 
-// numbers is which of 0 to 9999 are taken: a set of bits. It never changes; the zero one is empty.
-type numbers struct {
-	words *[(maxNumber + 63) / 64]uint64
-}
+// numbers is a set of numbers that are taken. It never changes; the zero one is empty.
+type numbers struct{ words []uint64 }
 
-// maxNumber is the first number that is neither a QID nor a disposable's (spec: model.md 3).
-const maxNumber = 10000
+// QIDs and the numbers of disposables are given below maxNumber (spec: model.md 3); a large inventory file may have gone
+// beyond, but not to mostNumber.
+const (
+	maxNumber  = 10000
+	mostNumber = 1 << 20
+)
 
-func (n numbers) has(i int) bool { return n.words != nil && n.words[i/64]&(1<<(i%64)) != 0 }
+func (n numbers) has(i int) bool { return i/64 < len(n.words) && n.words[i/64]&(1<<(i%64)) != 0 }
 
 func (n numbers) with(i int) numbers {
-	n = n.clone()
-	n.words[i/64] |= 1 << (i % 64)
-	return n
+	words := make([]uint64, max(len(n.words), i/64+1))
+	copy(words, n.words)
+	words[i/64] |= 1 << (i % 64)
+	return numbers{words}
 }
 
 func (n numbers) without(i int) numbers {
-	n = n.clone()
-	n.words[i/64] &^= 1 << (i % 64)
-	return n
+	words := slices.Clone(n.words)
+	words[i/64] &^= 1 << (i % 64)
+	return numbers{words}
 }
 
-func (n numbers) clone() numbers {
-	words := [(maxNumber + 63) / 64]uint64{}
-	if n.words != nil {
-		words = *n.words
-	}
-	return numbers{&words}
-}
-
-// free is the lowest number that is not taken; false if all are.
+// free is the lowest number below maxNumber that is not taken; false if all are.
 func (n numbers) free() (int, bool) {
-	if n.words == nil {
-		return 0, true
-	}
 	for w, word := range n.words {
-		if i := w*64 + bits.TrailingZeros64(^word); word != ^uint64(0) && i < maxNumber {
-			return i, true
+		if word != ^uint64(0) {
+			i := w*64 + bits.TrailingZeros64(^word)
+			return i, i < maxNumber
 		}
 	}
-	return 0, false
+	return len(n.words) * 64, len(n.words)*64 < maxNumber
 }

@@ -64,6 +64,16 @@ func opened(t require.TestingT, store Store, initial *Snapshot) *Inventory {
 	return inv
 }
 
+// reopened is what a daemon that starts now finds in store, which stays as it is. Its revision has leapt.
+func reopened(t require.TestingT, store *memory) *Inventory {
+	again := opened(t, &memory{revision: store.revision, records: maps.Clone(store.records)}, nil)
+	require.Equal(t, store.revision+leap, again.View().Revision())
+	s := *again.published.Load()
+	s.revision = store.revision
+	again.published.Store(&s)
+	return again
+}
+
 // rebuilt is the snapshot that the facts of s make.
 func rebuilt(t require.TestingT, s *Snapshot) *Snapshot {
 	b := newBuilder()
@@ -91,7 +101,12 @@ func dump(s *Snapshot) string {
 		byName, _ := s.Qube(q.Name())
 		byID, _ := s.QubeByID(q.ID())
 		r := q.(*record)
-		line("qube %s %s %s %s %d %s %t", q.Shown(), q.ID().Shown(), q.Class(), q.State(), r.qid, q.Label().Shown(), q == byName && q == byID)
+		line("qube %s %s %s %v %d %s %t", q.Shown(), q.ID().Shown(), q.Class(), q.Runtime(), r.qid, q.Label().Shown(), q == byName && q == byID)
+		intent, open := q.Intent()
+		line("  intent %v %t qid %t", intent, open, s.qids.has(r.qid))
+		for by, p := range s.Referrers(q.Name()) {
+			line("  named by %s as %s", by.Shown(), p.Shown())
+		}
 		line("  properties %s", properties2text(r.properties))
 		for f, v := range q.Features() {
 			found, ok := q.Feature(f)

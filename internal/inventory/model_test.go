@@ -20,11 +20,17 @@ type facts struct {
 	revision qube.Revision
 	qubes    map[qube.UUID]known
 	labels   map[int]qube.Label
+	globals  map[qube.PropertyName]qube.PropertyValue
 }
 
 type known struct {
 	name       string
+	class      qube.Class
+	qid        int
 	label      qube.LabelName
+	runtime    qube.Runtime
+	intent     qube.Intent
+	referrers  []string  // with their properties; made by references
 	features   []feature // place is not used
 	tags       map[qube.Tag]bool
 	properties map[qube.PropertyName]qube.PropertyValue
@@ -33,7 +39,7 @@ type known struct {
 
 // clone shares nothing with f.
 func (f facts) clone() facts {
-	f.labels, f.qubes = maps.Clone(f.labels), maps.Clone(f.qubes)
+	f.labels, f.qubes, f.globals = maps.Clone(f.labels), maps.Clone(f.qubes), maps.Clone(f.globals)
 	for id, k := range f.qubes {
 		k.features, k.tags, k.properties = slices.Clone(k.features), maps.Clone(k.tags), maps.Clone(k.properties)
 		f.qubes[id] = k
@@ -43,12 +49,22 @@ func (f facts) clone() facts {
 
 // factsOf reads a snapshot, through the interfaces that everybody uses.
 func factsOf(v qube.View) facts {
-	f := facts{v.Revision(), map[qube.UUID]known{}, map[int]qube.Label{}}
+	f := facts{v.Revision(), map[qube.UUID]known{}, map[int]qube.Label{}, map[qube.PropertyName]qube.PropertyValue{}}
+	for _, p := range someProperties {
+		if value, set := v.Global(p); set {
+			f.globals[p] = value
+		}
+	}
 	for l := range v.Labels() {
 		f.labels[l.Index] = l
 	}
 	for q := range v.Qubes() {
-		k := known{q.Shown(), q.Label(), []feature{}, map[qube.Tag]bool{}, map[qube.PropertyName]qube.PropertyValue{}, q.Notes()}
+		intent, _ := q.Intent()
+		k := known{q.Shown(), q.Class(), q.QID(), q.Label(), q.Runtime(), intent, nil, []feature{}, map[qube.Tag]bool{}, map[qube.PropertyName]qube.PropertyValue{}, q.Notes()}
+		for by, p := range v.Referrers(q.Name()) {
+			k.referrers = append(k.referrers, by.Shown()+" "+p.Shown())
+		}
+		slices.Sort(k.referrers)
 		for name, value := range q.Features() {
 			k.features = append(k.features, feature{name: name, value: value})
 		}
@@ -61,6 +77,23 @@ func factsOf(v qube.View) facts {
 			}
 		}
 		f.qubes[q.ID()] = k
+	}
+	return f
+}
+
+// references is f with who refers to whom, found by asking all.
+func (f facts) references() facts {
+	for id, k := range f.qubes {
+		k.referrers = nil
+		for _, by := range f.qubes {
+			for p, value := range by.properties {
+				if value.Shown() == k.name && slices.Contains(qube.References, p) {
+					k.referrers = append(k.referrers, by.name+" "+p.Shown())
+				}
+			}
+		}
+		slices.Sort(k.referrers)
+		f.qubes[id] = k
 	}
 	return f
 }
@@ -87,6 +120,14 @@ func someOp(t *rapid.T, ids []qube.UUID) op {
 	setting := must(qube.ParsePropertyValue(rapid.SampledFrom([]string{"", "100", "200", "dom0", "work", "base"}).Draw(t, "setting")))
 	notes := must(qube.ParseNotes(value))
 	label := qube.Label{Name: must(qube.ParseLabelName(word)), Index: rapid.IntRange(1, 12).Draw(t, "index"), Color: must(qube.ParseColor("0x000000"))}
+	black := must(qube.ParseLabelName(rapid.SampledFrom([]string{"black", "teal", "none"}).Draw(t, "label")))
+	class := rapid.SampledFrom(creatable).Draw(t, "class")
+	fresh := qube.NewQube{
+		Name: must(qube.ParseName(rapid.SampledFrom([]string{"work", "n1", "n2"}).Draw(t, "name"))), ID: rapid.SampledFrom(ids).Draw(t, "fresh"),
+		Class: class, Label: must(qube.ParseLabelName("red")), Properties: map[qube.PropertyName]qube.PropertyValue{property: setting},
+	}
+	runtime := qube.Runtime{State: rapid.SampledFrom(qube.PowerStates).Draw(t, "state"), XID: rapid.IntRange(0, 2).Draw(t, "xid")}
+	intent := qube.Intent{Kind: value}
 	removed := must(qube.ParseLabelName(rapid.SampledFrom([]string{"a", "b", "c", "red", "teal"}).Draw(t, "removed")))
 
 	// of makes the model of what changes one qube.
@@ -142,6 +183,65 @@ func someOp(t *rapid.T, ids []qube.UUID) op {
 			delete(k.tags, tag)
 			return true, ""
 		}), func(tx qube.Tx) error { return tx.RemoveTag(id, tag) }},
+		{"set label", func(f facts) (bool, exception.Type) {
+			k, ok := f.qubes[id]
+			if !ok {
+				return false, exception.QubesVMNotFoundError
+			}
+			for _, l := range f.labels {
+				if l.Name == black {
+					k.label = black
+					f.qubes[id] = k
+					return true, ""
+				}
+			}
+			return false, exception.QubesLabelNotFoundError
+		}, func(tx qube.Tx) error { return tx.SetLabel(id, black) }},
+		{"set runtime", of(func(k *known) (bool, exception.Type) {
+			k.runtime = runtime
+			return true, ""
+		}), func(tx qube.Tx) error { return tx.SetRuntime(id, runtime) }},
+		{"set intent", of(func(k *known) (bool, exception.Type) {
+			k.intent = intent
+			return true, ""
+		}), func(tx qube.Tx) error { return tx.SetIntent(id, intent) }},
+		{"set global", func(f facts) (bool, exception.Type) {
+			f.globals[property] = setting
+			return true, ""
+		}, func(tx qube.Tx) error { return tx.SetGlobal(property, setting) }},
+		{"reset global", func(f facts) (bool, exception.Type) {
+			_, set := f.globals[property]
+			delete(f.globals, property)
+			return set, ""
+		}, func(tx qube.Tx) error { return tx.ResetGlobal(property) }},
+		{"add qube", func(f facts) (bool, exception.Type) {
+			k := known{
+				name: fresh.Name.Shown(), class: class, label: fresh.Label, runtime: qube.Runtime{State: qube.Halted}, features: []feature{},
+				tags: map[qube.Tag]bool{}, properties: map[qube.PropertyName]qube.PropertyValue{property: setting},
+			}
+			qids := map[int]bool{}
+			for id, other := range f.qubes {
+				if other.name == k.name || id == fresh.ID {
+					return false, exception.QubesVMAlreadyExistsError
+				}
+				qids[other.qid] = true
+			}
+			for qids[k.qid] {
+				k.qid++
+			}
+			f.qubes[fresh.ID] = k
+			return true, ""
+		}, func(tx qube.Tx) error { _, err := tx.AddQube(fresh); return err }},
+		{"remove qube", func(f facts) (bool, exception.Type) {
+			if _, ok := f.qubes[id]; !ok {
+				return false, exception.QubesVMNotFoundError
+			}
+			if id == qube.Dom0UUID {
+				return false, exception.QubesVMInUseError
+			}
+			delete(f.qubes, id)
+			return true, ""
+		}, func(tx qube.Tx) error { return tx.RemoveQube(id) }},
 		{"set notes", of(func(k *known) (bool, exception.Type) {
 			k.notes = notes
 			return true, ""
@@ -202,6 +302,7 @@ func TestAgainstAMap(t *testing.T) {
 		newest := factsOf(inv.View())
 		ids := slices.Collect(maps.Keys(newest.qubes))
 		slices.SortFunc(ids, func(a, b qube.UUID) int { return strings.Compare(newest.qubes[a].name, newest.qubes[b].name) })
+		ids = append(ids, must(qube.ParseUUID("00000001-0000-4000-8000-000000000000")), must(qube.ParseUUID("00000002-0000-4000-8000-000000000000")))
 
 		// Groups that are open, and the map after each. The last one is being filled.
 		type open struct {
@@ -240,7 +341,7 @@ func TestAgainstAMap(t *testing.T) {
 						err := o.real(tx)
 						require.Equal(t, want, typeOf(t, err), o.name)
 						wrote = wrote || did
-						require.Equal(t, after, factsOf(tx), "a Tx shows what it did")
+						require.Equal(t, after.references(), factsOf(tx), "a Tx shows what it did")
 					}
 					switch end {
 					case "refuse":
@@ -306,13 +407,13 @@ func TestAgainstAMap(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				require.Equal(t, published, factsOf(inv.View()))
+				require.Equal(t, published.references(), factsOf(inv.View()))
 				look(inv.View())
 				for s, was := range seen {
 					require.Equal(t, was, dump(s), "a view that was taken has changed")
 				}
 				require.Equal(t, published.revision, store.revision)
-				again := opened(t, store, nil)
+				again := reopened(t, store)
 				require.Equal(t, dump(inv.published.Load()), dump(again.published.Load()), "the store holds what is published")
 			},
 		})
@@ -424,7 +525,7 @@ func someRecords(t *rapid.T) map[string]string {
 	word := rapid.StringMatching("[a-zA-Z0-9_]{1,4}")
 	text := rapid.StringMatching("[ -~]{0,5}")
 	put(Host{MemoryMiB: rapid.Uint64Range(1, 99999).Draw(t, "memory"), CPUs: 4, Kernels: rapid.SliceOfN(text, 1, 2).Draw(t, "kernels"),
-		qube.Pools: []Pool{{Name: "p", Driver: text.Draw(t, "driver"), Options: map[string]string{"dir": text.Draw(t, "dir")}}}}, "host")
+		Pools: []qube.Pool{{Name: "p", Driver: text.Draw(t, "driver"), Options: map[string]string{"dir": text.Draw(t, "dir")}}}}, "host")
 	labels := []string{"red", "black"}
 	for i := range rapid.IntRange(0, 3).Draw(t, "labels") {
 		name := fmt.Sprintf("%s.%d", word.Draw(t, "label"), i)
@@ -435,7 +536,7 @@ func someRecords(t *rapid.T) map[string]string {
 		put(text.Draw(t, "value"), "global/%s", "default_kernel")
 	}
 	n := rapid.IntRange(0, 6).Draw(t, "qubes")
-	put(qubeFact{"dom0", "AdminVM", rapid.SampledFrom(labels).Draw(t, "label"), 0, "Running"}, "qube/%s", qube.Dom0UUID.Shown())
+	put(qubeFact{"dom0", "AdminVM", rapid.SampledFrom(labels).Draw(t, "label"), 0}, "qube/%s", qube.Dom0UUID.Shown())
 	for i := range n + 1 {
 		id := qube.Dom0UUID
 		if i > 0 {
@@ -443,8 +544,15 @@ func someRecords(t *rapid.T) map[string]string {
 			put(qubeFact{
 				fmt.Sprintf("%s%d", rapid.StringMatching("[a-zA-Z][a-z.-]{0,3}").Draw(t, "name"), i),
 				string(rapid.SampledFrom(creatable).Draw(t, "class")), rapid.SampledFrom(labels).Draw(t, "label"), 10 * i,
-				string(rapid.SampledFrom(qube.PowerStates).Draw(t, "state")),
 			}, "qube/%s", id.Shown())
+		}
+		if state := rapid.SampledFrom(qube.PowerStates).Draw(t, "state"); i == 0 {
+			put(runtimeFact{State: "Running"}, "runtime/%s", id.Shown())
+		} else if state != qube.Halted {
+			put(runtimeFact{State: string(state), XID: rapid.IntRange(0, 9).Draw(t, "xid"), Console: "/dev/pts/1"}, "runtime/%s", id.Shown())
+		}
+		if rapid.Bool().Draw(t, "intent") {
+			put(qube.Intent{Kind: "start", Args: map[string]string{"a": text.Draw(t, "arg")}}, "intent/%s", id.Shown())
 		}
 		for place := range rapid.IntRange(0, 3).Draw(t, "features") {
 			put(featureFact{5 * place, text.Draw(t, "value")}, "feature/%s/%s%d", id.Shown(), word.Draw(t, "feature"), place)
@@ -466,10 +574,10 @@ func someRecords(t *rapid.T) map[string]string {
 func TestRecordsAreFacts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		records := someRecords(t)
-		inv, fresh, err := Open(&memory{revision: 7, records: records}, nil)
+		inv, fresh, err := Open(&memory{revision: 7, records: maps.Clone(records)}, nil, Options{})
 		require.NoError(t, err)
 		require.False(t, fresh)
-		require.Equal(t, qube.Revision(7), inv.View().Revision())
+		require.Equal(t, qube.Revision(7+leap), inv.View().Revision())
 		s := inv.published.Load()
 		again := map[string]string{}
 		for r := range s.facts() {

@@ -46,7 +46,7 @@ var features = []stages.Entry{
 		Help: "remove a feature",
 		Arg:  sanitize.FeatureToFind, Payload: stages.None,
 		Change: func(tx qube.Tx, g featureGrant) (messages.Reply, error) {
-			return messages.Empty, tx.RemoveFeature(g.Dest().ID(), g.Arg())
+			return messages.Empty, action.RemoveFeature(tx, g.Dest(), g.Arg())
 		},
 	}),
 	stages.Declare(stages.Method[qube.FeatureName, qube.FeatureValue]{
@@ -104,7 +104,7 @@ func setFeature(tx qube.Tx, g stages.Grant[qube.FeatureName, qube.FeatureValue])
 			return messages.Empty, setMeminfoWriter(tx, dest, value)
 		}
 	}
-	return messages.Empty, tx.SetFeature(dest.ID(), name, value)
+	return messages.Empty, action.SetFeature(tx, dest, name, value)
 }
 
 var (

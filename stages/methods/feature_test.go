@@ -121,7 +121,7 @@ func TestFeatureRules(t *testing.T) {
 		require.Equal(t, rule.want, s.dom0("admin.vm.feature.Set+"+rule.name, dest, rule.value), "%+v", rule)
 		if rule.want == ok {
 			assert.Equal(t, ok+rule.value, s.dom0("admin.vm.feature.Get+"+rule.name, dest, ""), "%+v", rule)
-			assert.Equal(t, before+1, s.book.View().Revision())
+			assert.Equal(t, before+2, s.book.View().Revision(), "the announcement and the event have one each")
 			continue
 		}
 		assert.Equal(t, features, s.dom0("admin.vm.feature.List", dest, ""), "a refused value leaves nothing behind: %+v", rule)

@@ -54,8 +54,8 @@ type policyClasses struct {
 		Method, Dest, Arg, Payload, Scope, Include string
 		Read, Write, Execute                       bool
 	}
-	HeaderOnly any    `yaml:"header_only"`
-	Note       string `yaml:"header_order_note"`
+	HeaderOnly []struct{ Method, Include string } `yaml:"header_only"`
+	Note       string                             `yaml:"header_order_note"`
 }
 
 // find gives what is said of a method. A name there may end in {class}, which stands for any.
