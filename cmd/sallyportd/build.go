@@ -24,6 +24,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 )
 
@@ -175,11 +176,12 @@ func (d *daemon) openInventory() error {
 			return err
 		}
 		d.onClose(func() error { return os.RemoveAll(temp) })
-		dir, initial, from = temp, inventory.Demo, "the demo"
+		dir, from = temp, "the demo"
+		initial = func() (*inventory.Snapshot, error) { return inventory.Demo(properties.Schema{}) }
 	case d.cfg.Inventory != "":
 		from = d.cfg.Inventory
 		initial = func() (*inventory.Snapshot, error) {
-			s, err := inventory.FromFile(from)
+			s, err := inventory.FromFile(from, properties.Schema{})
 			if err != nil {
 				err = usageError{err}
 			}

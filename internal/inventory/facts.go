@@ -199,7 +199,10 @@ func (b *builder) add(rec Record) error {
 			p.fail(qube.ErrGrammar)
 		}
 	case "intent":
-		p.value(&b.qube(parse(&p, subject, qube.ParseUUID)).intent)
+		r := b.qube(parse(&p, subject, qube.ParseUUID))
+		if p.value(&r.intent); r.intent.Kind == "" {
+			p.fail(errors.New("an intent to do nothing"))
+		}
 	case "event":
 		var f batchFact
 		p.value(&f)

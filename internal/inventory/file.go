@@ -20,13 +20,30 @@ import (
 //go:embed demo.yaml
 var demo []byte
 
+// Schema says which properties a file may set, and to what. It is called by one goroutine.
+type Schema interface {
+	// Parse reads the text of a property of that class's qubes, or of the system for the empty class, and gives it as it is
+	// kept. known is false if there is no such property that can be set. wants says what a value has to be, for people, and
+	// is empty if text is one.
+	Parse(c qube.Class, name, text string) (value qube.PropertyValue, wants string, known bool)
+	// Check says what a value has to be in the inventory that v shows, and nothing if it is that. q is qube.Nobody for a
+	// property of the system.
+	Check(v qube.View, q qube.Qube, name qube.PropertyName, value qube.PropertyValue) (wants string)
+}
+
 // Demo is the built-in inventory: a small Qubes system.
-func Demo() (*Snapshot, error) { return fromFile(yamlfile.Read("demo.yaml", demo)) }
+func Demo(schema Schema) (*Snapshot, error) {
+	root, err := yamlfile.Read("demo.yaml", demo)
+	return fromFile(root, err, schema)
+}
 
 // FromFile reads the inventory file at path.
-func FromFile(path string) (*Snapshot, error) { return fromFile(yamlfile.ReadFile(path)) }
+func FromFile(path string, schema Schema) (*Snapshot, error) {
+	root, err := yamlfile.ReadFile(path)
+	return fromFile(root, err, schema)
+}
 
-func fromFile(root *yamlfile.Node, err error) (*Snapshot, error) {
+func fromFile(root *yamlfile.Node, err error, schema Schema) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -34,12 +51,14 @@ func fromFile(root *yamlfile.Node, err error) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.schema = schema
 	return f.build()
 }
 
 // The shape of a file.
 type (
 	file struct {
+		schema    Schema
 		version   int
 		globals   []yamlfile.Pair[string, string]
 		labels    []labelEntry
@@ -47,11 +66,6 @@ type (
 		kernels   []string
 		simulated simulated
 		qubes     []qubeEntry
-		flags     map[flagged]bool // those that are set to true
-	}
-	flagged struct {
-		qube qube.Name
-		flag string
 	}
 	simulated struct {
 		memory     int
@@ -83,6 +97,9 @@ type (
 var (
 	propGuivm   = must(qube.ParsePropertyName("guivm"))
 	propAudiovm = must(qube.ParsePropertyName("audiovm"))
+
+	propForDispvms = must(qube.ParsePropertyName("template_for_dispvms"))
+	isTrue         = must(qube.ParsePropertyValue("True"))
 
 	globalTemplate = must(qube.ParsePropertyName("default_template"))
 	globalDispvm   = must(qube.ParsePropertyName("default_dispvm"))
@@ -186,28 +203,24 @@ func (f file) build() (*Snapshot, error) {
 		}
 		b.snapshot.labels = append(slices.Clip(b.snapshot.labels), qube.Label{Name: l.name.Value, Index: len(b.snapshot.labels) + 1, Color: l.color})
 	}
-	f.flags = map[flagged]bool{}
-	for _, q := range f.qubes {
-		for _, p := range q.properties {
-			if strings.EqualFold(p.Value, "true") {
-				f.flags[flagged{q.name.Value, p.Key}] = true
-			}
-		}
-	}
 	names, err := f.declare(b)
 	if err != nil {
 		return nil, err
 	}
 	for _, g := range f.globals {
-		k, ok := globals[g.Key]
-		if !ok {
+		v, wants, known := f.schema.Parse("", g.Key, g.Value)
+		if !known {
 			return nil, g.Node.Expected("a property of the system that can be set")
 		}
-		v, err := f.value(g, k, names)
-		if err != nil {
-			return nil, err
+		if wants != "" {
+			return nil, g.Node.Expected("%s", wants)
 		}
 		b.snapshot.globals[must(qube.ParsePropertyName(g.Key))] = v
+	}
+	for _, q := range f.qubes {
+		if err := f.setProperties(q, names[q.name.Value]); err != nil {
+			return nil, err
+		}
 	}
 	for _, q := range f.qubes {
 		if err := f.fill(b, q, names); err != nil {
@@ -222,6 +235,9 @@ func (f file) build() (*Snapshot, error) {
 	}
 	s, err := b.build(0)
 	if err != nil {
+		return nil, err
+	}
+	if err := f.checkProperties(s); err != nil {
 		return nil, err
 	}
 	return s, f.checkNetworks(s)
@@ -271,74 +287,44 @@ func (f file) declare(b *builder) (map[qube.Name]*record, error) {
 	return names, nil
 }
 
-// value checks a property's value; a reference is to a qube that can be meant.
-func (f file) value(p yamlfile.Pair[string, string], k kind, names map[qube.Name]*record) (qube.PropertyValue, error) {
-	v, err := k.parse(p.Value)
-	if err != nil {
-		return v, p.Node.Expected("%s", k.wants())
-	}
-	if k == kernel && p.Value != "" && !slices.Contains(f.kernels, p.Value) || k == pool && !f.hasPool(p.Value) {
-		return v, p.Node.Expected("%s", k.wants())
-	}
-	if k == reference && p.Value != "" {
-		r := names[must(qube.ParseName(p.Value))]
-		if r == nil {
-			return v, p.Node.Expected("a qube of this file")
-		}
-		if need, ok := referents[p.Key]; ok && !need.is(f, r) {
-			return v, p.Node.Expected("%s", need.wants)
-		}
-	}
-	return v, nil
-}
-
-// builtinPools are those of the reference's fresh installation.
-var builtinPools = []string{"varlibqubes", "linux-kernel"}
-
-func (f file) hasPool(name string) bool {
-	return slices.Contains(builtinPools, name) || slices.ContainsFunc(f.pools, func(p qube.Pool) bool { return p.Name == name })
-}
-
-// referents are what a property's value may refer to (spec: properties.yaml).
-var referents = map[string]referent{
-	"default_template":  {"a TemplateVM", func(_ file, r *record) bool { return r.class == qube.TemplateVM }},
-	"netvm":             {"a qube that provides network", func(f file, r *record) bool { return f.has(r, "provides_network") }},
-	"default_netvm":     {"a qube that provides network", func(f file, r *record) bool { return f.has(r, "provides_network") }},
-	"default_dispvm":    {"a qube with template_for_dispvms", func(f file, r *record) bool { return f.has(r, "template_for_dispvms") }},
-	"management_dispvm": {"a qube with template_for_dispvms", func(f file, r *record) bool { return f.has(r, "template_for_dispvms") }},
-	"guivm":             aLocalQube,
-	"audiovm":           aLocalQube,
-	"relayvm":           aLocalQube,
-	"default_guivm":     aLocalQube,
-	"default_audiovm":   aLocalQube,
-	"clockvm":           aLocalQube,
-	"updatevm":          aLocalQube,
-}
-
-type referent struct {
-	wants string
-	is    func(file, *record) bool
-}
-
-var aLocalQube = referent{"a local qube", func(_ file, r *record) bool { return r.class != qube.RemoteVM }}
-
-// has reports whether the file sets a flag of r.
-func (f file) has(r *record, flag string) bool { return f.flags[flagged{r.name, flag}] }
-
-// fill gives a qube its properties, features, tags and notes.
-func (f file) fill(b *builder, q qubeEntry, names map[qube.Name]*record) error {
-	r := names[q.name.Value]
+// setProperties gives a qube what the file sets.
+func (f file) setProperties(q qubeEntry, r *record) error {
 	for _, p := range q.properties {
-		def, ok := properties[p.Key]
-		if !ok || !slices.Contains(def.classes, r.class) {
+		v, wants, known := f.schema.Parse(r.class, p.Key, p.Value)
+		if !known {
 			return p.Node.Expected("a property of a %s that can be set", r.class)
 		}
-		v, err := f.value(p, def.kind, names)
-		if err != nil {
-			return err
+		if wants != "" {
+			return p.Node.Expected("%s", wants)
 		}
 		r.properties = withProperty(r.properties, must(qube.ParsePropertyName(p.Key)), v)
 	}
+	return nil
+}
+
+// checkProperties has every value fit in with all others.
+func (f file) checkProperties(s *Snapshot) error {
+	for _, g := range f.globals {
+		name := must(qube.ParsePropertyName(g.Key))
+		if wants := f.schema.Check(s, qube.Nobody, name, s.globals[name]); wants != "" {
+			return g.Node.Expected("%s", wants)
+		}
+	}
+	for _, q := range f.qubes {
+		r, _ := s.byName.Get([]byte(q.name.Value.Shown()))
+		for _, p := range q.properties {
+			name := must(qube.ParsePropertyName(p.Key))
+			if wants := f.schema.Check(s, r, name, r.properties[name]); wants != "" {
+				return p.Node.Expected("%s", wants)
+			}
+		}
+	}
+	return nil
+}
+
+// fill gives a qube its template, features, tags and notes.
+func (f file) fill(b *builder, q qubeEntry, names map[qube.Name]*record) error {
+	r := names[q.name.Value]
 	if err := f.giveTemplate(b, q, r, names); err != nil {
 		return err
 	}
@@ -374,7 +360,7 @@ func (f file) giveTemplate(b *builder, q qubeEntry, r *record, names map[qube.Na
 	}
 	t, err := qube.ParseName(v.Shown())
 	of := names[t]
-	if err != nil || of == nil || r.class == qube.AppVM && of.class != qube.TemplateVM || r.class == qube.DispVM && !f.has(of, "template_for_dispvms") {
+	if err != nil || of == nil || r.class == qube.AppVM && of.class != qube.TemplateVM || r.class == qube.DispVM && of.properties[propForDispvms] != isTrue {
 		return q.node.Expected("%s, here or in global.%s", wants, global.Shown())
 	}
 	r.properties = withProperty(r.properties, propTemplate, v)

@@ -14,13 +14,20 @@ import (
 
 	"sallyport/internal/yamlfile"
 	"sallyport/messages/qube"
+	"sallyport/stages/properties"
 )
 
 // parsed is the inventory of a file with that text.
 func parsed(t require.TestingT, text string) *Snapshot {
-	s, err := fromFile(yamlfile.Read("f.yaml", []byte(text)))
+	s, err := read(text)
 	require.NoError(t, err)
 	return s
+}
+
+// read is what a file with that text makes, or its fault.
+func read(text string) (*Snapshot, error) {
+	root, err := yamlfile.Read("f.yaml", []byte(text))
+	return fromFile(root, err, properties.Schema{})
 }
 
 func named(t require.TestingT, v qube.View, name string) qube.Qube {
@@ -84,14 +91,14 @@ func TestTheLeastFile(t *testing.T) {
 
 func TestFilesAreReadFromDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "i.yaml")
-	_, err := FromFile(path)
+	_, err := FromFile(path, properties.Schema{})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NoError(t, os.WriteFile(path, []byte("version: 1\nqubes: [{name: a, class: RemoteVM}]"), 0o600))
-	s, err := FromFile(path)
+	s, err := FromFile(path, properties.Schema{})
 	require.NoError(t, err)
 	named(t, s, "a")
 	require.NoError(t, os.WriteFile(path, []byte("version: 1\nqubes: [{name: a}]"), 0o600))
-	_, err = FromFile(path)
+	_, err = FromFile(path, properties.Schema{})
 	require.EqualError(t, err, path+":2: qubes[0]: expected the key class")
 }
 
@@ -118,9 +125,9 @@ var badFiles = []struct{ text, says string }{
 	{"version: 1\nqubes:\n  - {name: a, class: RemoteVM, name: b}", "3: qubes[0].name: expected this key once, but it is on line 3 too"},
 
 	// References to what the host offers.
-	{"version: 1\nkernels: [\"6.6\"]\nglobal: {default_kernel: \"6.7\"}", `3: global.default_kernel: expected a kernel of this file, or ""`},
-	{"version: 1\nglobal: {default_pool: big}", "2: global.default_pool: expected a pool of this file, or a built-in one"},
-	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {kernel: nosuch}}", `3: qubes[0].properties.kernel: expected a kernel of this file, or ""`},
+	{"version: 1\nkernels: [\"6.6\"]\nglobal: {default_kernel: \"6.7\"}", `3: global.default_kernel: expected a kernel that is installed, or ""`},
+	{"version: 1\nglobal: {default_pool: big}", "2: global.default_pool: expected a pool that exists"},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {kernel: nosuch}}", `3: qubes[0].properties.kernel: expected a kernel that is installed, or ""`},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {vcpus: 0}}", "3: qubes[0].properties.vcpus: expected a whole number above 0"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {virt_mode: banana}}", "3: qubes[0].properties.virt_mode: expected one of pvh, hvm, pv"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {ip: \"::1\"}}", "3: qubes[0].properties.ip: expected an IPv4 address"},
@@ -155,21 +162,21 @@ var badFiles = []struct{ text, says string }{
 	{"version: 1\nqubes:\n  - {name: a, class: RemoteVM, label: teal}", "3: qubes[0].label: expected a label that is built in or of this file"},
 	{"version: 1\nqubes:\n  - {name: dom0, label: teal}", "3: qubes[0].label: expected a label that is built in or of this file"},
 	{"version: 1\nsimulated:\n  start_order: [dom0, a]", "3: simulated.start_order[1]: expected a qube of this file"},
-	{"version: 1\nglobal:\n  clockvm: a", "3: global.clockvm: expected a qube of this file"},
-	{"version: 1\nqubes:\n  - name: a\n    class: StandaloneVM\n    properties:\n      netvm: b", "6: qubes[0].properties.netvm: expected a qube of this file"},
+	{"version: 1\nglobal:\n  clockvm: a", "3: global.clockvm: expected a qube that exists"},
+	{"version: 1\nqubes:\n  - name: a\n    class: StandaloneVM\n    properties:\n      netvm: b", "6: qubes[0].properties.netvm: expected a qube that exists"},
 
 	// Properties.
 	{"version: 1\nglobal: {no_cpus: 4}", "2: global.no_cpus: expected a property of the system that can be set"},
 	{"version: 1\nglobal: {check_updates_vm: maybe}", "2: global.check_updates_vm: expected true or false"},
-	{"version: 1\nglobal: {stats_interval: -1}", "2: global.stats_interval: expected a whole number"},
-	{"version: 1\nglobal: {default_kernel: é}", "2: global.default_kernel: expected a kernel of this file, or \"\""},
+	{"version: 1\nglobal: {stats_interval: 1.5}", "2: global.stats_interval: expected a whole number"},
+	{"version: 1\nglobal: {default_kernel: é}", "2: global.default_kernel: expected printable ASCII"},
 	{"version: 1\nglobal: {updatevm: a b}", `2: global.updatevm: expected a qube's name, or ""`},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {memori: 1}}", "3: qubes[0].properties.memori: expected a property of a StandaloneVM that can be set"},
 	{"version: 1\nqubes:\n  - {name: a, class: RemoteVM, properties: {memory: 1}}", "3: qubes[0].properties.memory: expected a property of a RemoteVM that can be set"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {template: a}}", "3: qubes[0].properties.template: expected a property of a StandaloneVM that can be set"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {klass: AppVM}}", "3: qubes[0].properties.klass: expected a property of a StandaloneVM that can be set"},
-	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {memory: much}}", "3: qubes[0].properties.memory: expected a whole number above 0"},
-	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {debug: 1}}", "3: qubes[0].properties.debug: expected true or false"},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {memory: much}}", "3: qubes[0].properties.memory: expected a whole number"},
+	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {debug: maybe}}", "3: qubes[0].properties.debug: expected true or false"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {kernelopts: [a]}}", "3: qubes[0].properties.kernelopts: expected text"},
 	{"version: 1\nqubes:\n  - {name: a, class: StandaloneVM, properties: {kernelopts: }}", "3: qubes[0].properties.kernelopts: expected text"},
 	{"version: 1\nglobal: {default_template: a}\nqubes:\n  - {name: a, class: StandaloneVM}", "2: global.default_template: expected a TemplateVM"},
@@ -220,7 +227,7 @@ var badFiles = []struct{ text, says string }{
 
 func TestBadFiles(t *testing.T) {
 	for _, bad := range badFiles {
-		_, err := fromFile(yamlfile.Read("f.yaml", []byte(bad.text)))
+		_, err := read(bad.text)
 		assert.EqualError(t, err, "f.yaml:"+bad.says, bad.text)
 		var e *yamlfile.Error
 		assert.ErrorAs(t, err, &e)
@@ -416,7 +423,7 @@ func TestLoops(t *testing.T) {
 
 // TestDemo has what the README and the daemon's first lines show, and something of everything.
 func TestDemo(t *testing.T) {
-	s, err := Demo()
+	s, err := Demo(properties.Schema{})
 	require.NoError(t, err)
 	assert.Equal(t, dump(s), dump(rebuilt(t, s)))
 	var names []string
@@ -455,7 +462,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte(example))
 	f.Add(demo)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := fromFile(yamlfile.Read("f.yaml", data))
+		s, err := read(string(data))
 		if err != nil {
 			var e *yamlfile.Error
 			require.ErrorAs(t, err, &e, "%v", err)

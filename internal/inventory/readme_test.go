@@ -6,9 +6,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"sallyport/internal/yamlfile"
-	"sallyport/messages/qube"
 )
 
 // TestReadmesInventoryLoads: what a newcomer copies works.
@@ -18,8 +15,6 @@ func TestReadmesInventoryLoads(t *testing.T) {
 	_, rest, ok := strings.Cut(string(b), "```yaml\n")
 	require.True(t, ok)
 	example, _, _ := strings.Cut(rest, "```")
-	s, err := fromFile(yamlfile.Read("README.md", []byte(example)))
-	require.NoError(t, err)
-	_, ok = s.Qube(must(qube.ParseName("work")))
-	require.True(t, ok)
+	s := parsed(t, example)
+	named(t, s, "work")
 }

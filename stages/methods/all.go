@@ -10,16 +10,17 @@ import (
 // All are the methods that a daemon serves, in the order of the specification.
 func All() []stages.Entry {
 	return slices.Concat(
-		qubes,     // admin.vmclass.List, admin.vm.List, admin.vm.CurrentState
-		labels,    // admin.label.*
-		features,  // admin.vm.feature.*, dest.feat.Set
-		tags,      // admin.vm.tag.*
-		notes,     // admin.vm.notes.*
-		creations, // admin.vm.Create.*, admin.vm.CreateInPool.*, admin.vm.CreateDisposable
-		removals,  // admin.vm.Remove
-		devices,   // admin.deviceclass.List, admin.vm.device.*
-		volumes(), // admin.vm.volume.*
-		firewall,  // admin.vm.firewall.*
+		qubes,           // admin.vmclass.List, admin.vm.List, admin.vm.CurrentState
+		propertyMethods, // admin.vm.property.*, admin.property.*
+		labels,          // admin.label.*
+		features,        // admin.vm.feature.*, dest.feat.Set
+		tags,            // admin.vm.tag.*
+		notes,           // admin.vm.notes.*
+		creations,       // admin.vm.Create.*, admin.vm.CreateInPool.*, admin.vm.CreateDisposable
+		removals,        // admin.vm.Remove
+		devices,         // admin.deviceclass.List, admin.vm.device.*
+		volumes(),       // admin.vm.volume.*
+		firewall,        // admin.vm.firewall.*
 	)
 }
 

@@ -8,6 +8,7 @@ import (
 	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/action"
+	"sallyport/stages/properties"
 	"sallyport/stages/sanitize"
 )
 
@@ -109,31 +110,21 @@ func setFeature(tx qube.Tx, g stages.Grant[qube.FeatureName, qube.FeatureValue])
 
 var (
 	meminfoWriter = known(qube.ParseFeatureName("service.meminfo-writer"))
-	propMaxmem    = known(qube.ParsePropertyName("maxmem"))
 	maxmemZero    = known(qube.ParsePropertyValue("0"))
 )
 
-// setMeminfoWriter turns memory balancing on or off, which is the property maxmem and no feature (spec: model.md 10).
-// That property is not dom0's to set, nor a running qube's; it can always be reset (spec: properties.yaml QubesVM.maxmem,
-// AdminVM.maxmem).
+// setMeminfoWriter turns memory balancing on or off, which is the property maxmem and no feature (spec: model.md 10). The
+// rules of that property are its own.
 func setMeminfoWriter(tx qube.Tx, dest qube.Qube, value qube.FeatureValue) error {
 	if _, there := dest.Feature(meminfoWriter); there {
-		if err := tx.RemoveFeature(dest.ID(), meminfoWriter); err != nil {
+		if err := action.RemoveFeature(tx, dest, meminfoWriter); err != nil {
 			return err
 		}
 	}
-	now, set := dest.Property(propMaxmem)
-	switch {
-	case value != (qube.FeatureValue{}):
-		return tx.ResetProperty(dest.ID(), propMaxmem)
-	case dest.Class() == qube.AdminVM:
-		return exception.New(exception.QubesPropertyValueError, "property %s of qube %s cannot be set", propMaxmem, dest)
-	case set && now == maxmemZero:
-		return nil
-	case dest.State() != qube.Halted:
-		return exception.New(exception.QubesVMNotHaltedError, "property %s of qube %s can be set only while it is halted", propMaxmem, dest)
+	if value != (qube.FeatureValue{}) {
+		return properties.Reset(tx, dest, properties.Maxmem)
 	}
-	return tx.SetProperty(dest.ID(), propMaxmem, maxmemZero)
+	return properties.Set(tx, dest, properties.Maxmem, maxmemZero)
 }
 
 // validFeature is what a value must be for a name that means something (spec: model.md 10).

@@ -9,8 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"sallyport/internal/inventory"
 	"sallyport/messages/qube"
 	"sallyport/stages"
+	"sallyport/stages/properties"
 )
 
 // line is how admin.vm.List shows a qube of the system.
@@ -107,24 +109,34 @@ func TestOneQubeIsFilteredToo(t *testing.T) {
 	assert.Equal(t, ok+s.line("base", "TemplateVM", "Halted"), s.dom0("admin.vm.List", "base", ""))
 }
 
-// TestCurrentState is spec: methods.yaml admin.vm.CurrentState, with the defaults of properties.yaml QubesVM.memory and
-// QubesVM.maxmem.
+// metered is a Meter that says the same of all.
+type metered qube.Usage
+
+func (m metered) Usage(qube.UUID) qube.Usage { return qube.Usage(m) }
+
+// TestCurrentState is spec: methods.yaml admin.vm.CurrentState: what a qube uses is the meter's to say, what it may have at
+// most is its property maxmem.
 func TestCurrentState(t *testing.T) {
 	s := start(t)
+	var err error
+	s.book, _, err = inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) {
+		return inventory.FromFile("testdata/system.yaml", properties.Schema{})
+	}, inventory.Options{Meter: metered{MemoryKiB: 300, CPUNanos: 7}})
+	require.NoError(t, err)
 	state := func(qube string) string { return s.dom0("admin.vm.CurrentState", qube, "") }
 	for qube, want := range map[string]string{
-		"dom0":         "mem=4194304 mem_static_max=4194304 cputime=0 power_state=Running",
+		"dom0":         "mem=300 mem_static_max=4194304 cputime=7 power_state=Running",
 		"work":         "mem=0 mem_static_max=0 cputime=0 power_state=Halted",
 		"away":         "mem=0 mem_static_max=0 cputime=0 power_state=Running",
-		"Zoo":          "mem=524288 mem_static_max=1048576 cputime=0 power_state=Paused",
-		"sys-firewall": "mem=409600 mem_static_max=4096000 cputime=0 power_state=Running",
-		"sys-net":      "mem=307200 mem_static_max=3072000 cputime=0 power_state=Running", // of its Linux template
+		"Zoo":          "mem=300 mem_static_max=1048576 cputime=7 power_state=Paused",
+		"sys-firewall": "mem=300 mem_static_max=4096000 cputime=7 power_state=Running",
+		"sys-net":      "mem=300 mem_static_max=3072000 cputime=7 power_state=Running", // of its Linux template
 	} {
 		assert.Equal(t, ok+want, state(qube), qube)
 	}
 	// What a qube may have at most follows the properties of its template at once.
 	require.Equal(t, ok, s.dom0("admin.vm.feature.Set+service.meminfo-writer", "base", ""))
-	assert.Equal(t, ok+"mem=307200 mem_static_max=0 cputime=0 power_state=Running", state("sys-net"))
+	assert.Equal(t, ok+"mem=300 mem_static_max=0 cputime=7 power_state=Running", state("sys-net"))
 	require.Equal(t, ok, s.dom0("admin.vm.feature.Set+service.meminfo-writer", "busy", "1"))
-	assert.Equal(t, ok+"mem=524288 mem_static_max=4096000 cputime=0 power_state=Running", state("busy"))
+	assert.Equal(t, ok+"mem=300 mem_static_max=4096000 cputime=7 power_state=Running", state("busy"))
 }

@@ -14,6 +14,7 @@ import (
 
 	"sallyport/internal/inventory"
 	"sallyport/messages/qube"
+	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 )
 
@@ -143,7 +144,7 @@ func TestComingAndGoing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		kept := &shelf{records: map[string][]byte{}}
 		open := func() *inventory.Inventory {
-			book, _, err := inventory.Open(kept, func() (*inventory.Snapshot, error) { return inventory.FromFile(file) },
+			book, _, err := inventory.Open(kept, func() (*inventory.Snapshot, error) { return inventory.FromFile(file, properties.Schema{}) },
 				inventory.Options{Reactions: reactions.All()})
 			require.NoError(t, err)
 			return book

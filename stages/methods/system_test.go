@@ -15,6 +15,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 )
 
@@ -29,7 +30,7 @@ func (nowhere) Close() error                                                    
 
 // opened is a new inventory of the file at path.
 func opened(t require.TestingT, path string) *inventory.Inventory {
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path) }, inventory.Options{Reactions: reactions.All()})
+	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path, properties.Schema{}) }, inventory.Options{Reactions: reactions.All()})
 	require.NoError(t, err)
 	return book
 }

@@ -18,6 +18,7 @@ import (
 	"sallyport/messages/qube"
 	"sallyport/stages/action"
 	"sallyport/stages/preload"
+	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 	"sallyport/stages/registry"
 )
@@ -40,7 +41,7 @@ type desk struct {
 func newDesk(t *testing.T, wanted string) *desk {
 	used := meter{}
 	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) {
-		return inventory.FromFile(filepath.Join("testdata", "system.yaml"))
+		return inventory.FromFile(filepath.Join("testdata", "system.yaml"), properties.Schema{})
 	}, inventory.Options{Reactions: reactions.All(), Meter: used})
 	require.NoError(t, err)
 	d := &desk{t: t, book: book, fails: map[messages.OrderKind]error{}}

@@ -1,6 +1,10 @@
 package properties
 
-import "sallyport/messages/qube"
+import (
+	"slices"
+
+	"sallyport/messages/qube"
+)
 
 // The names of properties that other packages speak of.
 var (
@@ -11,9 +15,9 @@ var (
 	InstalledByRPM     = named("installed_by_rpm")
 	IsPreload          = named("is_preload")
 	Kernel             = named("kernel")
+	ManagementDispvm   = named("management_dispvm")
 	Maxmem             = named("maxmem")
 	Memory             = named("memory")
-	ManagementDispvm   = named("management_dispvm")
 	Netvm              = named("netvm")
 	ProvidesNetwork    = named("provides_network")
 	QrexecTimeout      = named("qrexec_timeout")
@@ -24,7 +28,6 @@ var (
 	VCPUs              = named("vcpus")
 
 	CheckUpdatesVM      = named("check_updates_vm")
-	Clockvm             = named("clockvm")
 	DefaultAudiovm      = named("default_audiovm")
 	DefaultGuivm        = named("default_guivm")
 	DefaultNetvm        = named("default_netvm")
@@ -35,22 +38,38 @@ var (
 	DefaultPoolVolatile = named("default_pool_volatile")
 	DefaultTemplate     = named("default_template")
 	StatsInterval       = named("stats_interval")
-	Updatevm            = named("updatevm")
 )
 
-// GlobalReferences are the properties of the system whose value is a qube.
-var GlobalReferences = []qube.PropertyName{
-	DefaultGuivm, DefaultAudiovm, DefaultNetvm, DefaultTemplate, Updatevm, Clockvm, DefaultDispvm, ManagementDispvm,
-}
+// The names that only this package speaks of.
+var (
+	appvmBootmode   = named("appvm_default_bootmode")
+	bootmode        = named("bootmode")
+	defaultUser     = named("default_user")
+	dispid          = named("dispid")
+	gateway         = named("gateway")
+	gateway6        = named("gateway6")
+	icon            = named("icon")
+	ip              = named("ip")
+	ip6             = named("ip6")
+	kernelopts      = named("kernelopts")
+	keyboardLayout  = named("keyboard_layout")
+	virtMode        = named("virt_mode")
+	visibleGateway  = named("visible_gateway")
+	visibleGateway6 = named("visible_gateway6")
+	visibleIP       = named("visible_ip")
+	visibleIP6      = named("visible_ip6")
 
-// CopiedToDisposable are the properties whose explicit value a new disposable takes over from its template
-// (spec: properties.yaml copied_to_disposable): all that disposables have and that can be set.
-var CopiedToDisposable = []qube.PropertyName{
-	Audiovm, AutoCleanup, named("autostart"), named("backup_timestamp"), named("bootmode"), named("debug"), DefaultDispvm,
-	named("default_user"), named("devices_denied"), Guivm, named("include_in_backups"), InstalledByRPM, named("ip"),
-	named("ip6"), Kernel, named("kernelopts"), named("keyboard_layout"), named("mac"), ManagementDispvm, Maxmem, Memory, Netvm,
-	ProvidesNetwork, QrexecTimeout, ShutdownTimeout, named("stubdom_mem"), VCPUs, named("virt_mode"),
-}
+	defaultKernel          = named("default_kernel")
+	defaultQrexecTimeout   = named("default_qrexec_timeout")
+	defaultShutdownTimeout = named("default_shutdown_timeout")
+)
+
+// The classes that most properties are of.
+var (
+	ofLocal      = []qube.Class{qube.TemplateVM, qube.AppVM, qube.StandaloneVM, qube.DispVM}
+	ofAllButDom0 = slices.Concat(ofLocal, []qube.Class{qube.RemoteVM})
+	ofAll        = qube.Classes
+)
 
 func named(s string) qube.PropertyName {
 	n, err := qube.ParsePropertyName(s)

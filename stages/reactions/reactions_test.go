@@ -12,6 +12,7 @@ import (
 
 	"sallyport/internal/inventory"
 	"sallyport/messages/qube"
+	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 )
 
@@ -23,7 +24,7 @@ func (nowhere) Close() error                                                    
 
 func opened(t *testing.T) *inventory.Inventory {
 	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) {
-		return inventory.FromFile(filepath.Join("testdata", "system.yaml"))
+		return inventory.FromFile(filepath.Join("testdata", "system.yaml"), properties.Schema{})
 	}, inventory.Options{Reactions: reactions.All()})
 	require.NoError(t, err)
 	return book

@@ -58,9 +58,9 @@ func TagUser(tx qube.Tx, disposable, by qube.Qube) error {
 // copied are the properties that a new disposable takes over from its template (spec: model.md 6).
 func copied(template qube.Qube) map[qube.PropertyName]qube.PropertyValue {
 	taken := map[qube.PropertyName]qube.PropertyValue{}
-	for _, name := range properties.CopiedToDisposable {
-		if value, set := template.Property(name); set {
-			taken[name] = value
+	for _, p := range properties.Of(qube.DispVM) {
+		if value, set := template.Property(p.Name); set && p.Copied() && p.Name != properties.Template {
+			taken[p.Name] = value
 		}
 	}
 	return taken

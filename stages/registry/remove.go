@@ -46,8 +46,8 @@ func Unregister(tx qube.Tx, q qube.Qube) error {
 // users fails if q is in use. Disposables that were made from it in advance do not count, and go with it.
 func users(v qube.View, q qube.Qube) (preloaded []qube.Qube, err error) {
 	inUse := exception.New(exception.QubesVMInUseError, "qube %s is in use", q)
-	for _, p := range properties.GlobalReferences {
-		if properties.Global(v, p).Shown() == q.Shown() {
+	for _, p := range properties.OfTheSystem() {
+		if p.Type.IsReference() && properties.Global(v, p.Name).Shown() == q.Shown() {
 			return nil, inUse
 		}
 	}
