@@ -38,6 +38,10 @@ const (
 	QubeResume   OrderKind = "qube.resume"
 	QubeKill     OrderKind = "qube.kill"
 	QubeLook     OrderKind = "qube.look" // see what the hypervisor says of it, and have the inventory say so too
+
+	// Disposables of the template that the order is for. The work is in stages/preload.
+	DisposableTake    OrderKind = "disposable.take"    // Args["by"]: for whom, a UUID; Args["uuid"]: answer with a UUID
+	DisposablePreload OrderKind = "disposable.preload" // make as many in advance as there shall be; Args["reason"]: why
 )
 
 // Desk is what work may ask of whoever runs it. It is for the goroutine that does the work; each of its methods waits, and

@@ -15,6 +15,12 @@ var (
 	PreloadCompleted  = feature("preload-dispvm-completed")
 	PreloadInProgress = feature("preload-dispvm-in-progress")
 
+	// What a person sets: how many shall wait, how long after one was used the next is made, and, of dom0, how many MiB of
+	// memory stay free.
+	PreloadMax       = feature("preload-dispvm-max")
+	PreloadDelay     = feature("preload-dispvm-delay")
+	PreloadThreshold = feature("preload-dispvm-threshold")
+
 	PreloadLists = []qube.FeatureName{PreloadWaiting, PreloadCompleted, PreloadInProgress}
 )
 

@@ -217,6 +217,9 @@ func TestComingAndGoing(t *testing.T) {
 				wish := rapid.SampledFrom([]string{"tag-created-vm-with", "set-created-guivm"}).Draw(t, "wish")
 				called("dom0", "admin.vm.feature.Set+"+wish, there("who"), rapid.SampledFrom([]string{"", "x y", "a.b", "dom0", "work"}).Draw(t, "value"))
 			},
+			"set rules": func(t *rapid.T) {
+				called("dom0", "admin.vm.firewall.Set", there("whose"), rapid.SampledFrom([]string{"action=drop", "action=accept proto=tcp dstports=22\naction=drop", "nonsense"}).Draw(t, "rules"))
+			},
 			"change state": func(t *rapid.T) {
 				id, state := s.uuid(there("who")), rapid.SampledFrom([]qube.PowerState{qube.Halted, qube.Running}).Draw(t, "state")
 				require.NoError(t, s.change(func(tx qube.Tx) error { return tx.SetRuntime(id, qube.Runtime{State: state}) }))

@@ -28,6 +28,15 @@ const DispCreatedBy = "disp-" + reactions.CreatedBy
 // Disposable makes a disposable for by: named by its number, with its template's label, and removed when it stops
 // (spec: methods.yaml admin.vm.CreateDisposable).
 func Disposable(tx qube.Tx, by, template qube.Qube) (qube.Qube, error) {
+	made, err := Unclaimed(tx, template)
+	if err != nil {
+		return nil, err
+	}
+	return made, TagUser(tx, made, by)
+}
+
+// Unclaimed makes a disposable that is nobody's yet.
+func Unclaimed(tx qube.Tx, template qube.Qube) (qube.Qube, error) {
 	made, err := register(tx, qube.NewQube{
 		Class: qube.DispVM, Label: template.Label(),
 		Properties: map[qube.PropertyName]qube.PropertyValue{properties.AutoCleanup: isTrue},
@@ -35,10 +44,7 @@ func Disposable(tx qube.Tx, by, template qube.Qube) (qube.Qube, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := store(tx, made, "", nil); err != nil {
-		return nil, err
-	}
-	return made, TagUser(tx, made, by)
+	return made, store(tx, made, "", nil)
 }
 
 // TagUser gives a disposable the tags that say for whom it was made.

@@ -117,22 +117,26 @@ func HasPool(v qube.View, name string) bool {
 		slices.ContainsFunc(v.Host().Pools, func(p qube.Pool) bool { return p.Name == name })
 }
 
-// DefaultPool is where a new volume of that name goes (spec: storage.md 3).
+// DefaultPool is where a new volume of that name goes (spec: storage.md 3). Kernels have a pool of their own, unless
+// somebody chose another: the system's default_pool cannot hold them.
 func DefaultPool(v qube.View, name qube.VolumeName) string {
+	if name == qube.KernelVolume {
+		if pool, set := v.Global(properties.DefaultPoolKernel); set {
+			return pool.Shown()
+		}
+		return builtinPools[1]
+	}
 	for _, property := range []qube.PropertyName{defaultPools[name], properties.DefaultPool} {
 		if pool := properties.Global(v, property).Shown(); pool != "" {
 			return pool
 		}
-	}
-	if name == qube.KernelVolume {
-		return builtinPools[1]
 	}
 	return builtinPools[0]
 }
 
 var defaultPools = map[qube.VolumeName]qube.PropertyName{
 	qube.RootVolume: properties.DefaultPoolRoot, qube.PrivateVolume: properties.DefaultPoolPrivate,
-	qube.VolatileVolume: properties.DefaultPoolVolatile, qube.KernelVolume: properties.DefaultPoolKernel,
+	qube.VolatileVolume: properties.DefaultPoolVolatile,
 }
 
 // Create gives a new qube its volumes: in pool, if one is named, all that can be moved; in pools, single ones. The rest

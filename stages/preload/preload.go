@@ -1,0 +1,117 @@
+// Package preload keeps disposables in advance: started and paused, so that one can be handed out at once
+// (spec: model.md 6, CreateDisposable and Preload features). The lists of them are features of their template, and all of
+// it is work of the template's actor; the disposables are started and paused by their own.
+package preload
+
+import (
+	"context"
+	"iter"
+	"strconv"
+	"time"
+
+	"sallyport/messages"
+	"sallyport/messages/exception"
+	"sallyport/messages/qube"
+	"sallyport/stages/action"
+	"sallyport/stages/properties"
+)
+
+// Take is the order to hand a disposable of template out to by.
+func Take(v qube.View, template, by qube.Qube, asUUID bool) messages.Order {
+	o := messages.Order{Kind: messages.DisposableTake, Qube: template.ID(), Patience: patience(v, template),
+		Args: map[string]string{"by": by.ID().Shown()}}
+	if asUUID {
+		o.Args["uuid"] = "uuid"
+	}
+	return o
+}
+
+// Refill is the order to make as many disposables of template in advance as there shall be.
+func Refill(v qube.View, template qube.Qube, reason string) messages.Order {
+	each := patience(v, template)
+	return messages.Order{Kind: messages.DisposablePreload, Qube: template.ID(),
+		Patience: each * time.Duration(max(1, Wanted(v, template))), Args: map[string]string{"reason": reason}}
+}
+
+// Due are the orders for all templates that lack disposables, or have too many.
+func Due(v qube.View) iter.Seq[messages.Order] {
+	return func(yield func(messages.Order) bool) {
+		for q := range v.Qubes() {
+			waiting := len(action.Listed(q, action.PreloadWaiting))
+			if wanted := Wanted(v, q); waiting < wanted && action.CanPreload(v, q) == nil || waiting > wanted {
+				if !yield(Refill(v, q, "autostart")) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Wanted is how many disposables of q shall wait. dom0's wish goes before that of the system's default_dispvm.
+func Wanted(v qube.View, q qube.Qube) int {
+	if q.Class() == qube.AdminVM || q.Class() == qube.RemoteVM || !properties.Flag(v, q, properties.TemplateForDispvms) {
+		return 0
+	}
+	if properties.Global(v, properties.DefaultDispvm).Shown() == q.Shown() {
+		if dom0, ok := v.Qube(qube.Dom0); ok {
+			if wish, set := dom0.Feature(action.PreloadMax); set {
+				return number(wish)
+			}
+		}
+	}
+	wish, _ := q.Feature(action.PreloadMax)
+	return number(wish)
+}
+
+func number(v qube.FeatureValue) int {
+	n, _ := strconv.Atoi(v.Shown())
+	return max(0, n)
+}
+
+// patience is how long a disposable may take until it can be used (spec: model.md 6: 1.2 times the qrexec timeout).
+func patience(v qube.View, template qube.Qube) time.Duration {
+	return time.Duration(properties.Int(v, template, properties.QrexecTimeout)) * 1200 * time.Millisecond
+}
+
+// Worker carries out the orders of this package. Safe for concurrent use.
+type Worker struct{}
+
+// Begin takes an order in. The function that it returns does the work, and returns soon after its context ends.
+func (Worker) Begin(o messages.Order, desk messages.Desk) (func(context.Context) (messages.Reply, error), error) {
+	w := work{desk: desk, order: o}
+	switch o.Kind {
+	case messages.DisposableTake:
+		return w.take, nil
+	case messages.DisposablePreload:
+		return func(ctx context.Context) (messages.Reply, error) { return messages.Empty, w.refill(ctx) }, nil
+	}
+	return nil, exception.New(exception.QubesNotImplementedError, "this is no work on disposables")
+}
+
+// work is one order that is being carried out.
+type work struct {
+	desk  messages.Desk
+	order messages.Order
+}
+
+// change has the ledger change something about the template, as it is then.
+func (w work) change(ctx context.Context, change func(tx qube.Tx, template qube.Qube) error) error {
+	return w.desk.Change(ctx, func(tx qube.Tx) error {
+		template, there := tx.System().QubeByID(w.order.Qube)
+		if !there {
+			return exception.New(exception.QubesVMNotFoundError, "no such qube: %s", qube.ByID(w.order.Qube))
+		}
+		return change(tx.System(), template)
+	})
+}
+
+// tell fires an event about the template.
+func tell(tx qube.Tx, template qube.Qube, name string, args ...qube.EventArg) error {
+	return tx.Fire(qube.Event{Subject: template.Name(), Name: name, Args: args})
+}
+
+// have has the actor of a disposable do something.
+func (w work) have(ctx context.Context, kind messages.OrderKind, id qube.UUID) error {
+	_, err := w.desk.Order(ctx, messages.Order{Kind: kind, Qube: id, Patience: w.order.Patience})
+	return err
+}

@@ -1,0 +1,119 @@
+package preload
+
+import (
+	"context"
+	"time"
+
+	"sallyport/messages"
+	"sallyport/messages/qube"
+	"sallyport/stages/action"
+	"sallyport/stages/registry"
+)
+
+// refill makes disposables until as many wait as shall, and removes those that are too many.
+func (w work) refill(ctx context.Context) error {
+	err := w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
+		if err := action.CanPreload(tx, template); err != nil && Wanted(tx, template) > 0 {
+			return err
+		}
+		return tell(tx, template, "domain-preload-dispvm-start", qube.EventArg{Key: "reason", Value: w.order.Args["reason"]})
+	})
+	for more := true; more && err == nil; {
+		var made, surplus qube.Qube
+		made, surplus, more, err = w.next(ctx)
+		switch {
+		case err != nil:
+		case surplus != nil:
+			err = w.have(ctx, messages.QubeKill, surplus.ID())
+		case made != nil:
+			err = w.prepare(ctx, made)
+		}
+	}
+	return err
+}
+
+// next registers one disposable more in the list of those that are in progress, or takes one that is too many from the
+// lists, newest first: surplus if it has to be killed yet, which removes it. There is more to do if it did anything.
+func (w work) next(ctx context.Context) (made, surplus qube.Qube, more bool, err error) {
+	err = w.change(ctx, func(tx qube.Tx, template qube.Qube) (err error) {
+		waiting, wanted := action.Listed(template, action.PreloadWaiting), Wanted(tx, template)
+		switch {
+		case len(waiting) > wanted:
+			more = true
+			name := waiting[len(waiting)-1]
+			if q, there := tx.Qube(name); there && q.State() == qube.Halted {
+				return registry.Unregister(tx, q)
+			} else if there {
+				surplus = q
+			}
+			return unlist(tx, template, name)
+		case len(waiting) == wanted || !spare(tx):
+			return nil
+		}
+		more = true
+		if made, err = registry.Unclaimed(tx, template); err != nil {
+			return err
+		}
+		if err := action.List(tx, template, action.PreloadWaiting, made.Name()); err != nil {
+			return err
+		}
+		return action.List(tx, template, action.PreloadInProgress, made.Name())
+	})
+	return made, surplus, more, err
+}
+
+// prepare starts and pauses a disposable. One that cannot be is killed, which removes it, and the refill is over.
+func (w work) prepare(ctx context.Context, q qube.Qube) error {
+	err := w.have(ctx, messages.QubeStart, q.ID())
+	if err == nil {
+		err = w.have(ctx, messages.QubePause, q.ID())
+	}
+	if err != nil {
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), tidyUp)
+		defer stop()
+		_ = w.have(ctx, messages.QubeKill, q.ID()) // it may be halted, or gone, since its start failed
+		_ = w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
+			left, there := tx.QubeByID(q.ID())
+			if !there || left.State() != qube.Halted {
+				return unlist(tx, template, q.Name())
+			}
+			return registry.Unregister(tx, left)
+		})
+		return err
+	}
+	return w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
+		if err := action.Unlist(tx, template, action.PreloadInProgress, q.Name()); err != nil {
+			return err
+		}
+		return action.List(tx, template, action.PreloadCompleted, q.Name())
+	})
+}
+
+// tidyUp is how long the end of work that failed may take, also when it failed because it was told to end.
+const tidyUp = 10 * time.Second
+
+func unlist(tx qube.Tx, template qube.Qube, name qube.Name) error {
+	for _, list := range action.PreloadLists {
+		if err := action.Unlist(tx, template, list, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spare reports whether the host has more memory free than dom0 wants it to keep.
+func spare(v qube.View) bool {
+	dom0, ok := v.Qube(qube.Dom0)
+	if !ok {
+		return true
+	}
+	threshold, set := dom0.Feature(action.PreloadThreshold)
+	if !set {
+		return true
+	}
+	used := uint64(0)
+	for q := range v.Qubes() {
+		used += v.Usage(q).MemoryKiB >> 10
+	}
+	return v.Host().MemoryMiB >= used+uint64(number(threshold))
+}
