@@ -222,6 +222,7 @@ func TestAnAttendant(t *testing.T) {
 		began := time.Now()
 		assert.NoError(t, h.attend())
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		var after []time.Duration
 		for _, at := range w.called {
 			after = append(after, at.Sub(began))

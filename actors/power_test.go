@@ -141,8 +141,7 @@ func (m mortal) RequestShutdown(ctx context.Context, id qube.UUID) error {
 // noting is a book that notes what subscribers are told.
 type noting struct {
 	qube.Book
-	mu     *sync.Mutex
-	events *[]qube.Event
+	site *site
 }
 
 func (b noting) Begin() qube.Group { return notingGroup{b.Book.Begin(), b} }
@@ -156,10 +155,11 @@ func (g notingGroup) Commit() error {
 	if err := g.Group.Commit(); err != nil {
 		return err
 	}
-	g.book.mu.Lock()
-	defer g.book.mu.Unlock()
+	s := g.book.site
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, b := range g.Group.Events() {
-		*g.book.events = append(*g.book.events, b.Events...)
+		s.events = append(s.events, b.Events...)
 	}
 	return nil
 }
@@ -170,7 +170,22 @@ type site struct {
 	file   string
 	disk   *disk
 	driver *simulated.Driver // nil: none yet, or it did not survive
+	mu     sync.Mutex
 	events []qube.Event
+}
+
+// heard is what was told so far.
+func (s *site) heard() []qube.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events)
+}
+
+// forget has heard begin anew.
+func (s *site) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = nil
 }
 
 const hostFile = `version: 1
@@ -222,7 +237,7 @@ func (s *site) open(f *fate, change func(*Settings)) *house {
 	}
 	h.inventory = inv
 	h.hall = newHall(s.t, func(set *Settings) {
-		set.Book = noting{inv, &sync.Mutex{}, &s.events}
+		set.Book = noting{inv, s}
 		set.Catalogue, set.Gate = stages.NewCatalogue(methods.All()...), stages.NewGate(judges.Everyone{})
 		set.Worker = lifecycle.NewWorker(mortal{s.driver, f})
 		change(set)
@@ -268,12 +283,12 @@ func typeOf(a messages.Answer) string {
 // names are what was told of a qube since the last time, in order.
 func (s *site) names(subject string) (names []string) {
 	synctest.Wait()
-	for _, e := range s.events {
+	for _, e := range s.heard() {
 		if e.Subject.Shown() == subject {
 			names = append(names, e.Name)
 		}
 	}
-	s.events = nil
+	s.forget()
 	return names
 }
 
@@ -434,7 +449,7 @@ func TestNetvmsStartFirst(t *testing.T) {
 		h := s.open(nil, plainly)
 		assert.Equal(t, "OK", h.settled("Start", "work"))
 		var order []string
-		for _, e := range s.events {
+		for _, e := range s.heard() {
 			if e.Name == "domain-pre-start" || e.Name == "domain-start" {
 				order = append(order, e.Name+" "+e.Subject.Shown())
 			}
@@ -556,11 +571,12 @@ func TestKilledAnywhere(t *testing.T) {
 						f.dead, f.left = true, 0
 						f.mu.Unlock()
 						h.end()
-						begun := slices.ContainsFunc(s.events, func(e qube.Event) bool {
+						begun := slices.ContainsFunc(s.heard(), func(e qube.Event) bool {
 							return e.Name == "domain-pre-start" && e.Subject.Shown() == "disp7"
 						})
 						if !survives { // and of the events, nobody can tell which are true
-							s.driver, s.events = nil, nil
+							s.driver = nil
+							s.forget()
 							s.disk.synced()
 						}
 						h = s.open(nil, plainly)
@@ -582,7 +598,7 @@ func TestKilledAnywhere(t *testing.T) {
 func (h *house) inOrder() {
 	synctest.Wait()
 	believed := map[string]qube.PowerState{}
-	for _, e := range h.site.events { // what a client makes of them (spec: events.md 6)
+	for _, e := range h.site.heard() { // what a client makes of them (spec: events.md 6)
 		if to, ok := map[string]qube.PowerState{
 			"domain-pre-start": qube.Transient, "domain-start": qube.Running, "domain-shutdown": qube.Halted, "domain-paused": qube.Paused,
 			"domain-unpaused": qube.Running, "domain-start-failed": qube.Halted, "domain-resumed": qube.Running,

@@ -24,6 +24,8 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/properties"
+	"sallyport/stages/reactions"
 )
 
 func TestMain(m *testing.M) {
@@ -78,7 +80,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: serve SOCKET")
 	}
-	book, _, err := inventory.Open(nowhere{}, inventory.Demo, inventory.Options{})
+	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.Demo(properties.Schema{}) }, inventory.Options{Reactions: reactions.All()})
 	ts.Check(err)
 	d, err := actors.Start(actors.Settings{
 		Catalogue: stages.NewCatalogue(methods.All()...), Gate: stages.NewGate(permission.Everyone{}), Book: book,

@@ -28,7 +28,6 @@ import (
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
 	"sallyport/stages/properties"
-	"sallyport/stages/sanitize"
 )
 
 // vectorGroups are the groups of core.yaml that are played. In these, steps of methods that do not exist yet are skipped.
