@@ -29,7 +29,7 @@ func someValue(t *rapid.T, p *Property) string {
 
 // TestRandomChanges: whatever is set and reset, in whatever order: a property has what was set, in its normal form; a
 // refused change changes nothing, and tells nothing but announcements; every announcement of a change that was made is
-// followed by what it announced; and a view without a network's loop stays one.
+// followed by what it announced; and no network leads back to where it began.
 func TestRandomChanges(t *testing.T) {
 	var holders []string
 	for q := range opened(t, some).View().Qubes() {
@@ -77,7 +77,12 @@ func TestRandomChanges(t *testing.T) {
 			}
 			for _, e := range events {
 				if strings.Contains(e, "-pre-") {
-					require.True(rt, slices.Contains(events, strings.Replace(e, "-pre-", "-", 1)), "%s is followed by nothing", e)
+					made := strings.Replace(e, "-pre-", "-", 1)
+					known := slices.ContainsFunc(events, func(other string) bool {
+						// A net qube that stays the default is announced, and then told as a reset.
+						return other == made || strings.HasPrefix(other, strings.Replace(first(made, "q"), "property-set:netvm", "property-reset:netvm", 1)+" ")
+					})
+					require.True(rt, known, "%s is followed by nothing", e)
 				}
 			}
 			for q := range now.Qubes() {
