@@ -303,6 +303,9 @@ func TestSequences(t *testing.T) {
 				work domain-feature-pre-delete:service.clocksync feature=service.clocksync
 				work domain-feature-delete:service.clocksync feature=service.clocksync
 				property-set:clockvm name=clockvm newvalue=busy oldvalue=work`},
+			{"", "clockvm", to("busy"), "", `
+				property-pre-set:clockvm name=clockvm newvalue=busy oldvalue=busy
+				property-set:clockvm name=clockvm newvalue=busy oldvalue=busy`},
 			{"", "clockvm", nil, "", `
 				property-pre-reset:clockvm name=clockvm oldvalue=busy
 				property-pre-del:clockvm name=clockvm oldvalue=busy
