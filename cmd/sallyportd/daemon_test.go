@@ -172,7 +172,7 @@ func TestBadInputIsOneLineAndExit2(t *testing.T) {
 		{[]string{"--config", settings}, "sallyportd: " + settings + ":3: limits.conections: expected one of the keys connections, "},
 		{[]string{"--config", source, "--demo"}, "sallyportd: " + source + ":2: peers[0].sources[0]: expected a qube's name"},
 		{[]string{"--state-dir", filepath.Join(dir, "s"), "--inventory", inventory}, "sallyportd: " + inventory + ":4: qubes[0].class: expected one of AppVM, "},
-		{[]string{"--state-dir", filepath.Join(dir, "s"), "--inventory", dangling}, "sallyportd: " + dangling + ":3: global.default_netvm: expected a qube of this file"},
+		{[]string{"--state-dir", filepath.Join(dir, "s"), "--inventory", dangling}, "sallyportd: " + dangling + ":3: global.default_netvm: expected a qube that exists"},
 	} {
 		code, said := runHere(t, append(c.args, "--socket-dir", filepath.Join(dir, "sockets"))...)
 		assert.Equal(t, 2, code, c.args)

@@ -104,14 +104,17 @@ func (s *system) permitted(source, call, dest, payload string) (stages.Authorize
 	return s.gate.Judge(sanitized, &messages.Peer{Any: true}, s.book.View())
 }
 
-// uuid is of a qube that is there.
-func (s *system) uuid(name string) qube.UUID {
+// qube is one that is there.
+func (s *system) qube(name string) qube.Qube {
 	n, err := qube.ParseName(name)
 	require.NoError(s.t, err)
 	q, there := s.book.View().Qube(n)
 	require.True(s.t, there, name)
-	return q.ID()
+	return q
 }
+
+// uuid is of a qube that is there.
+func (s *system) uuid(name string) qube.UUID { return s.qube(name).ID() }
 
 func (s *system) act(a stages.Authorized) (reply messages.Reply, err error) {
 	if a.Kind() == stages.Reads {

@@ -156,8 +156,12 @@ func referent(wants string, refusal refusal, is func(c *change, to reading) bool
 		if c.new == "" {
 			return true
 		}
-		to, ok := qubeNamed(c.seen, c.new)
-		return ok && is(c, reading{c.all, c.seen, to})
+		v := c.seen
+		if c.reset { // nobody chose the default, so that it tells nothing
+			v = c.view
+		}
+		to, ok := qubeNamed(v, c.new)
+		return ok && is(c, reading{c.all, v, to})
 	}}
 }
 
