@@ -168,5 +168,5 @@ qubes:
 // TestPools: the pool named default is the default, if there is one (spec: properties.yaml app.default_pool).
 func TestPools(t *testing.T) {
 	v := opened(t, "pools: [{name: default, driver: file}]").View()
-	assert.Equal(t, "default", Global(v, defaultPool).Shown())
+	assert.Equal(t, "default", Global(v, DefaultPool).Shown())
 }
