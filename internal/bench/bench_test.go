@@ -35,8 +35,20 @@ func TestMain(m *testing.M) {
 		(&standIn{qubes: qubes, honesty: os.Args[5]}).serve(os.Args[2], os.Args[3])
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if dir, err := built(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
+
+// built is a folder with what the tests start, built once for all of them.
+var built = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "sallyport-bench-test-"); err == nil {
+		err = build(context.Background(), dir, builtin[:1])
+	}
+	return dir, err
+})
 
 // standIn serves the calls that are measured from memory. A liar is wrong every hundredth time, a hasty one answers half
 // of the starts, and a patient one never cuts off a subscriber.
@@ -166,7 +178,9 @@ func tiny(t *testing.T, servers ...kind) *bench {
 		EventRepetitions: 2, IdleConnections: 100, BlockedStarts: 20, Subscribers: 50, Changes: 5, Fills: 4,
 		Qubes: 10, Parts: parts, Servers: servers,
 	}}
-	require.NoError(t, build(t.Context(), b.root, b.Servers))
+	dir, err := built()
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(filepath.Join(dir, "bin"), filepath.Join(b.root, "bin")))
 	return b
 }
 

@@ -269,7 +269,9 @@ func (b *bench) notes(m machine) []string {
 	notes := []string{fmt.Sprintf("Measured on %s.", m)}
 	var others []float64
 	for _, p := range b.points {
-		others = append(others, p.Others)
+		if !strings.HasPrefix(p.Part, eventsPart) { // of which only the time is known
+			others = append(others, p.Others)
+		}
 	}
 	if len(b.levels()) > 0 {
 		notes = append(notes, fmt.Sprintf("Reads: admin.vm.feature.Get over %d qubes, one connection a call, medians of %d repetitions of %v (servers started "+

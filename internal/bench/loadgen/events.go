@@ -120,16 +120,16 @@ func subscribe(o options) (s *subscribers, err error) {
 			return s, fmt.Errorf("epoll_ctl: %w", err)
 		}
 	}
+	s.announce(appendEvent(nil, "", "connection-established"))
+	if err := s.read(); err != nil {
+		return s, err
+	}
 	for range o.silent {
 		fd, err := s.c.send(terms.Events)
 		if err != nil {
 			return s, fmt.Errorf("a silent subscriber: %w", err)
 		}
 		s.silent = append(s.silent, fd)
-	}
-	s.announce(appendEvent(nil, "", "connection-established"))
-	if err := s.read(); err != nil {
-		return s, err
 	}
 	for _, fd := range s.silent {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
