@@ -325,7 +325,7 @@ func (b *bench) comparisons() []comparison {
 	cs := []comparison{{fmt.Sprintf("A full qvm-ls per qube, at %d qubes over at %d", most, least), perQube, 1.15}}
 	for _, workers := range startWorkers {
 		cs = append(cs, comparison{
-			fmt.Sprintf("p99 of feature.Get beside %d blocked starts over without, %d workers", b.BlockedStarts, workers),
+			fmt.Sprintf("p99 of feature.Get beside %d blocked starts over without, %s", b.BlockedStarts, workersText(workers)),
 			ratios(b.series(startsPart(true, workers), "warn", p99), b.series(startsPart(false, workers), "warn", p99)), 1.5,
 		})
 	}

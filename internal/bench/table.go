@@ -139,10 +139,9 @@ func (b *bench) coreRows() []row {
 	rows = append(rows, of(fmt.Sprintf("admin.vm.List, %s qubes, %d workers", thousands(listQubes), listWorkers), perSecond, listPart, throughput,
 		warnInfo(atLeast(0.5), atLeast(0.5))))
 	for _, workers := range startWorkers {
-		s := map[bool]string{true: "s"}[workers > 1]
 		rows = append(rows,
-			of(fmt.Sprintf("p99 without starts, %d worker%s", workers, s), micros, startsPart(false, workers), p99, nil),
-			of(fmt.Sprintf("p99 beside %d blocked starts, %d worker%s", b.BlockedStarts, workers, s), micros, startsPart(true, workers), p99, nil))
+			of("p99 without starts, "+workersText(workers), micros, startsPart(false, workers), p99, nil),
+			of(fmt.Sprintf("p99 beside %d blocked starts, %s", b.BlockedStarts, workersText(workers)), micros, startsPart(true, workers), p99, nil))
 	}
 	warn := func(g goal) map[string]goal { return map[string]goal{"warn": g} }
 	all := thousands(float64(b.Subscribers))
@@ -161,6 +160,13 @@ func (b *bench) coreRows() []row {
 			func(server string) []float64 {
 				return b.silentSeries(server, func(p silentPoint) []float64 { return p.Go })
 			}))
+}
+
+func workersText(n int) string {
+	if n == 1 {
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", n)
 }
 
 // row makes one of the values of each server.
