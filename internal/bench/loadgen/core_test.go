@@ -149,11 +149,14 @@ type crier struct {
 	made  int
 }
 
+// readingOnes is how many subscribers read.
+const readingOnes = 20
+
 // serveEvents serves on a new socket until the test ends.
 func serveEvents(t *testing.T, c *crier) options {
 	t.Helper()
 	o := testOptions("")
-	o.workers = 20
+	o.workers = readingOnes
 	socket, l := listen(t)
 	o.socket = socket
 	var all sync.WaitGroup
@@ -246,6 +249,8 @@ func TestEventsAreAwaitedByAll(t *testing.T) {
 	assert.Equal(t, uint64(3), reports[1].Calls)
 	assert.Positive(t, reports[0].P50)
 	assert.Zero(t, last.Wrong, last.FirstWrong)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	assert.Equal(t, 9, c.made, "one before anybody subscribes, so that every event has an old value")
 	assert.Len(t, c.value, 1000)
 }
@@ -290,13 +295,13 @@ func TestSilentSubscribers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			crier := &crier{}
-			o := serveEvents(t, crier)
-			crier.tell = func(i int, frames []byte) [][]byte {
-				if i < o.workers {
+			crier.tell = func(i int, frames []byte) [][]byte { // with crier.mu held
+				if i < readingOnes {
 					return [][]byte{frames}
 				}
 				return c.told(crier.made, frames)
 			}
+			o := serveEvents(t, crier)
 			o.silent = 3
 			_, reports, last := tellOf(t, o, terms.Changes{Count: 5})
 			assert.Zero(t, reports[0].Wrong, reports[0].FirstWrong)
