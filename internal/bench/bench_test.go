@@ -12,6 +12,7 @@ import (
 	_ "net/http/pprof"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,27 +25,54 @@ import (
 	"sallyport/internal/bench/terms"
 )
 
-// The test binary is also the server that the driver is tested with: TESTBINARY standin SOCKET HTTP lie|honest.
+// The test binary is also the server that the driver is tested with: TESTBINARY standin SOCKET HTTP QUBES HONESTY.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 5 && os.Args[1] == "standin" {
-		standIn(os.Args[2], os.Args[3], os.Args[4] == "lie")
+	if len(os.Args) == 6 && os.Args[1] == "standin" {
+		qubes, err := strconv.Atoi(os.Args[4])
+		if err != nil {
+			panic(err)
+		}
+		(&standIn{qubes: qubes, honesty: os.Args[5]}).serve(os.Args[2], os.Args[3])
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if dir, err := built(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
 
-// standIn serves feature.Get and feature.Set from memory; a liar is wrong every hundredth time.
-func standIn(socket, addr string, lie bool) {
+// built is a folder with what the tests start, built once for all of them.
+var built = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "sallyport-bench-test-"); err == nil {
+		err = build(context.Background(), dir, builtin[:1])
+	}
+	return dir, err
+})
+
+// standIn serves the calls that are measured from memory. A liar is wrong every hundredth time, a hasty one answers half
+// of the starts, and a patient one never cuts off a subscriber.
+type standIn struct {
+	qubes   int
+	honesty string
+	calls   atomic.Uint64
+	started atomic.Int64
+
+	mu          sync.Mutex
+	written     map[string]string
+	subscribers []chan []byte
+}
+
+func (s *standIn) serve(socket, addr string) {
 	http.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "go_memstats_mallocs_total 1\n")
+		fmt.Fprint(w, "go_memstats_mallocs_total 1\ngo_memstats_heap_inuse_bytes 2\n")
 	})
 	go func() { _ = http.ListenAndServe(addr, nil) }()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		panic(err)
 	}
-	var written sync.Map
-	var calls atomic.Uint64
+	s.written = map[string]string{}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -55,21 +83,84 @@ func standIn(socket, addr string, lie bool) {
 			request, _ := io.ReadAll(conn)
 			header, payload, _ := bytes.Cut(request, []byte{0})
 			f := strings.Fields(string(header))
-			if len(f) != 4 || lie && calls.Add(1)%100 == 0 {
+			if len(f) != 4 || s.honesty == "lie" && s.calls.Add(1)%100 == 0 {
 				return
 			}
 			method, feature, _ := strings.Cut(f[0], "+")
-			key := feature + "/" + f[3]
-			reply := "0\x00"
-			if method == "admin.vm.feature.Set" {
-				written.Store(key, string(payload))
-			} else if v, ok := written.Load(key); ok {
-				reply += v.(string)
-			} else {
-				reply += "value-of-" + strings.TrimPrefix(f[3], "qube-")
+			if method == "admin.Events" {
+				s.follow(conn)
+				return
 			}
-			_, _ = io.WriteString(conn, reply)
+			_, _ = io.WriteString(conn, s.answer(method, feature, f[3], string(payload)))
 		}()
+	}
+}
+
+func (s *standIn) answer(method, feature, dest, payload string) string {
+	switch method {
+	case "admin.vm.feature.Get":
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if v, ok := s.written[feature+"/"+dest]; ok {
+			return "0\x00" + v
+		}
+		return "0\x00value-of-" + strings.TrimPrefix(dest, "qube-")
+	case "admin.vm.feature.Set":
+		s.set(feature, dest, payload)
+		return "0\x00"
+	case "admin.vm.List":
+		var b strings.Builder
+		b.WriteString("0\x00dom0 class=AdminVM state=Running uuid=0\n")
+		for i := range s.qubes {
+			state := "Halted"
+			if int64(i) < s.started.Load() {
+				state = "Transient"
+			}
+			b.WriteString(terms.Qube(i) + " class=StandaloneVM state=" + state + " uuid=7\n")
+		}
+		return b.String()
+	case "admin.vm.property.GetAll":
+		return "0\x00name default=False type=str " + dest + "\n"
+	case "admin.vm.Start":
+		if n := s.started.Add(1); s.honesty == "hasty" && n%2 == 0 {
+			return "0\x00"
+		}
+		select {}
+	}
+	return "2\x00ProtocolError\x00\x00method\x00"
+}
+
+// set tells all subscribers of a change, in order.
+func (s *standIn) set(feature, dest, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := feature + "/" + dest
+	var frames string
+	for _, event := range []string{"domain-feature-pre-set:", "domain-feature-set:"} {
+		frames += "1\x00" + dest + "\x00" + event + feature + "\x00feature\x00" + feature + "\x00value\x00" + value + "\x00oldvalue\x00" + s.written[key] + "\x00\x00"
+	}
+	s.written[key] = value
+	for _, c := range s.subscribers {
+		c <- []byte(frames)
+	}
+}
+
+func (s *standIn) follow(conn net.Conn) {
+	frames := make(chan []byte, 1000)
+	frames <- []byte("1\x00\x00connection-established\x00\x00")
+	s.mu.Lock()
+	s.subscribers = append(s.subscribers, frames)
+	s.mu.Unlock()
+	for frame := range frames {
+		if s.honesty != "patient" {
+			_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		}
+		if _, err := conn.Write(frame); err != nil {
+			break
+		}
+	}
+	conn.Close()
+	for range frames { // nobody waits for it
 	}
 }
 
@@ -77,16 +168,19 @@ func standInKind(t *testing.T, name, honesty string) kind {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	return kind{name, self + " standin {dir}/qubesd.sock {http} " + honesty}
+	return kind{name, self + " standin {dir}/qubesd.sock {http} {qubes} " + honesty}
 }
 
 func tiny(t *testing.T, servers ...kind) *bench {
 	t.Helper()
 	b := &bench{root: t.TempDir(), note: t.Logf, plan: plan{
 		Starts: 1, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 2, Warmup: 10 * time.Millisecond, Duration: 100 * time.Millisecond,
-		IdleConnections: 100, Qubes: 10, Parts: parts, Servers: servers,
+		EventRepetitions: 2, IdleConnections: 100, BlockedStarts: 20, Subscribers: 50, Changes: 5, Fills: 4,
+		Qubes: 10, Parts: parts, Servers: servers,
 	}}
-	require.NoError(t, build(t.Context(), b.root, b.Servers))
+	dir, err := built()
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(filepath.Join(dir, "bin"), filepath.Join(b.root, "bin")))
 	return b
 }
 
@@ -97,11 +191,11 @@ func TestARun(t *testing.T) {
 	require.NoError(t, b.run(t.Context()))
 	assert.Empty(t, b.wrong)
 	rows := b.rows()
-	assert.Len(t, rows, 13)
+	assert.Len(t, rows, 13+3+1+4+5)
 	for _, r := range rows {
 		_, warn := r.Values["warn"]
 		assert.True(t, warn, r.Measure)
-		if strings.Contains(r.Measure, "feature.Set") {
+		if !strings.Contains(r.Measure, "worker") && len(r.Values) == 1 || strings.Contains(r.Measure, "feature.Set") || strings.Contains(r.Measure, "starts") {
 			assert.Len(t, r.Values, 1, r.Measure)
 			continue
 		}
@@ -109,9 +203,13 @@ func TestARun(t *testing.T) {
 	}
 	for _, p := range b.points {
 		assert.Positive(t, p.Load.Total, "%s %s", p.Part, p.Server)
-		assert.Positive(t, p.CPU, "%s %s", p.Part, p.Server)
+		if !strings.HasPrefix(p.Part, eventsPart) {
+			assert.Positive(t, p.CPU, "%s %s", p.Part, p.Server)
+		}
 	}
-	assert.Len(t, b.points, 2*(3*3+2), "two repetitions of three levels of three servers, and of two sizes")
+	assert.Len(t, b.points, 2*(3*3+2+3*3+3+2*2+3), "two repetitions: reads at three levels of three servers, writes at two sizes, "+
+		"qvm-ls at three sizes and lists of three servers, reads at two levels without and beside starts, three kinds of changes")
+	assert.Len(t, b.silent, 2*2)
 	assert.Len(t, b.fsyncs, 400)
 	assert.False(t, math.IsNaN(b.setRatio().Median))
 
@@ -120,6 +218,7 @@ func TestARun(t *testing.T) {
 	out, err := os.ReadFile(file)
 	require.NoError(t, err)
 	assert.True(t, json.Valid(out))
+	assert.Contains(t, strings.Join(b.notes(machine{}), "\n"), " ms at 100, ")
 	left, err := filepath.Glob(filepath.Join(b.root, "*-*", "qubesd.sock"))
 	require.NoError(t, err)
 	assert.Empty(t, left, "every server's folder is removed")
@@ -133,15 +232,50 @@ func TestALiarFailsTheRun(t *testing.T) {
 	assert.Contains(t, b.wrong[0], "get-64, warn:")
 }
 
+// Starts that are answered are none that block, whatever else was measured beside them.
+func TestStartsThatEndFailTheRun(t *testing.T) {
+	b := tiny(t, standInKind(t, "warn", "hasty"))
+	b.Parts = []string{"starts"}
+	require.NoError(t, b.run(t.Context()))
+	require.Len(t, b.wrong, 1)
+	assert.Contains(t, b.wrong[0], "starts, warn: 10 of 20 starts did not hang")
+}
+
+// The plain server starts no qubes, and has no list of its own.
+func TestPlainAlone(t *testing.T) {
+	b := tiny(t, builtin[0])
+	for _, part := range []string{"list-1000", "qvm-ls"} {
+		b.Parts = []string{part}
+		assert.ErrorContains(t, b.run(t.Context()), "plain can only repeat what another server answers")
+	}
+	s, err := start(t.Context(), b.root, builtin[0], setup{qubes: 3})
+	require.NoError(t, err)
+	defer s.stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	calls, err := blockStarts(ctx, s, 3)
+	defer calls.close()
+	assert.ErrorContains(t, err, "3 qubes being started")
+}
+
+// A subscriber that is never cut off may cost any memory: the run fails, if its events fit or not.
+func TestSubscribersThatAreNotCutOffFailTheRun(t *testing.T) {
+	b := tiny(t, standInKind(t, "warn", "patient"))
+	b.Parts, b.EventRepetitions, b.Subscribers, b.Fills = []string{"events"}, 1, 5, 4
+	require.NoError(t, b.run(t.Context()))
+	require.Len(t, b.wrong, 1)
+	assert.Contains(t, b.wrong[0], "events-fill-silent, warn: 0 of 10 subscribers that did not read were cut off")
+}
+
 func TestAServerThatCannotStart(t *testing.T) {
 	root := t.TempDir()
-	_, err := start(t.Context(), root, kind{"bad", "go no-such-command"}, 1)
+	_, err := start(t.Context(), root, kind{"bad", "go no-such-command"}, setup{qubes: 1})
 	assert.ErrorContains(t, err, "bad: it ended before it answered")
-	_, err = start(t.Context(), root, kind{"absent", "{bin}/absent"}, 1)
+	_, err = start(t.Context(), root, kind{"absent", "{bin}/absent"}, setup{qubes: 1})
 	assert.ErrorContains(t, err, "absent: ")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = start(ctx, root, standInKind(t, "late", "honest"), 1)
+	_, err = start(ctx, root, standInKind(t, "late", "honest"), setup{qubes: 1})
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
@@ -166,6 +300,40 @@ func TestRatiosArePaired(t *testing.T) {
 	assert.True(t, math.IsNaN(ratios(nil, []float64{1}).Median))
 	assert.True(t, math.IsNaN(ratios([]float64{1}, []float64{0}).Median), "nothing to compare with")
 	assert.Equal(t, 2.0, ratios([]float64{4, 9}, []float64{2}).Median, "only pairs count")
+}
+
+// What others do to memory in both runs is no cost of the silent subscribers, and neither is what they no longer hold.
+func TestSilentSubscribersCostTheMost(t *testing.T) {
+	of := func(p silentPoint) []float64 { return p.Go }
+	b := &bench{silent: []silentPoint{
+		{Server: "warn", Repetition: 1, Silent: 10, Go: []float64{500, 900, 700}},
+		{Server: "warn", Repetition: 0, Go: []float64{10, 10, 10}},
+		{Server: "warn", Repetition: 0, Silent: 10, Go: []float64{20, 30, 10}},
+		{Server: "info", Repetition: 0, Silent: 10, Go: []float64{1e6}},
+		{Server: "warn", Repetition: 1, Go: []float64{400, 500, 600}},
+		{Server: "warn", Repetition: 2, Silent: 10, Go: []float64{1}},
+	}}
+	assert.Equal(t, []float64{2, 40}, b.silentSeries("warn", of))
+	assert.Empty(t, b.silentSeries("plain", of))
+}
+
+func TestComparisons(t *testing.T) {
+	b := &bench{plan: plan{Servers: builtin, BlockedStarts: 200}}
+	for rep, slow := range []int64{1, 3} { // slows all of a repetition alike
+		b.points = append(b.points,
+			point{Part: "qvm-ls-100", Server: "warn", Repetition: rep, Load: terms.Load{P50: 10e6 * slow}},
+			point{Part: "qvm-ls-400", Server: "warn", Repetition: rep, Load: terms.Load{P50: 48e6 * slow}},
+			point{Part: "starts-none-64", Server: "warn", Repetition: rep, Load: terms.Load{P99: 200 * slow}},
+			point{Part: "starts-blocked-64", Server: "warn", Repetition: rep, Load: terms.Load{P99: 220 * slow}})
+	}
+	var got []string
+	for _, c := range b.comparisons() {
+		got = append(got, c.String())
+	}
+	assert.Equal(t, []string{
+		"A full qvm-ls per qube, at 400 qubes over at 100: 1.20 (1.20–1.20); goal: at most 1.15, **not met**.",
+		"p99 of feature.Get beside 200 blocked starts over without, 64 workers: 1.10 (1.10–1.10); goal: at most 1.50, met.",
+	}, got)
 }
 
 func TestRotate(t *testing.T) {
@@ -284,7 +452,7 @@ func TestParseTicks(t *testing.T) {
 
 func TestInventory(t *testing.T) {
 	root := t.TempDir()
-	path, err := writeInventory(root, 2)
+	path, err := writeInventory(root, setup{qubes: 2})
 	require.NoError(t, err)
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -299,9 +467,23 @@ qubes:
     label: red
     features: {bench: "value-of-00001"}
 `, string(text))
-	again, err := writeInventory(root, 2)
+	again, err := writeInventory(root, setup{qubes: 2})
 	require.NoError(t, err)
 	assert.Equal(t, path, again)
+
+	path, err = writeInventory(root, setup{qubes: 1, hang: true})
+	require.NoError(t, err)
+	text, err = os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, `version: 1
+simulated: {start_delay: 1h, host_memory_mib: 16777216}
+qubes:
+  - name: qube-00000
+    class: StandaloneVM
+    label: red
+    features: {bench: "value-of-00000"}
+    properties: {qrexec_timeout: "7200"}
+`, string(text))
 }
 
 func TestCountLines(t *testing.T) {

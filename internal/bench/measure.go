@@ -7,37 +7,50 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sallyport/internal/bench/terms"
 )
 
 // The parts that --only chooses from, in the order they run.
-var parts = []string{"get-1", "get-64", "get-1024", "idle", "set"}
+var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events"}
 
 // plan is what to do, and for how long.
 type plan struct {
-	Starts          int           `json:"starts"` // how often the servers of the reads are started afresh
-	Rounds          int           `json:"rounds"` // repetitions of the reads after each start
-	IdleRepetitions int           `json:"idle_repetitions"`
-	SetRepetitions  int           `json:"set_repetitions"`
-	Warmup          time.Duration `json:"warmup_ns"`
-	Duration        time.Duration `json:"duration_ns"`
-	IdleConnections int           `json:"idle_connections"`
-	Qubes           int           `json:"qubes"`
-	Threads         int           `json:"threads"` // of the load generator; 0: one for each core
-	Parts           []string      `json:"parts"`
-	Servers         []kind        `json:"servers"`
+	Starts           int           `json:"starts"` // how often the servers of the reads are started afresh
+	Rounds           int           `json:"rounds"` // repetitions of the reads after each start
+	IdleRepetitions  int           `json:"idle_repetitions"`
+	SetRepetitions   int           `json:"set_repetitions"`
+	EventRepetitions int           `json:"event_repetitions"`
+	Warmup           time.Duration `json:"warmup_ns"`
+	Duration         time.Duration `json:"duration_ns"`
+	IdleConnections  int           `json:"idle_connections"`
+	BlockedStarts    int           `json:"blocked_starts"`
+	Subscribers      int           `json:"subscribers"`
+	Changes          int           `json:"changes"` // that subscribers are told of, one after the other
+	Fills            int           `json:"fills"`   // how often as many as fill a part of a backlog are made
+	Qubes            int           `json:"qubes"`
+	Threads          int           `json:"threads"` // of the load generator; 0: one for each core
+	Parts            []string      `json:"parts"`
+	Servers          []kind        `json:"servers"`
 }
 
 // Many short rounds rather than few long ones: what else the machine does then meets all servers alike.
 var (
-	full  = plan{Starts: 7, Rounds: 3, IdleRepetitions: 3, SetRepetitions: 7, Warmup: 150 * time.Millisecond, Duration: 700 * time.Millisecond}
-	quick = plan{Starts: 2, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 3, Warmup: 150 * time.Millisecond, Duration: 500 * time.Millisecond}
+	full = plan{
+		Starts: 7, Rounds: 3, IdleRepetitions: 3, SetRepetitions: 7, EventRepetitions: 3, Warmup: 150 * time.Millisecond, Duration: 700 * time.Millisecond,
+		BlockedStarts: 200, Subscribers: 1000, Changes: 100, Fills: 12,
+	}
+	quick = plan{
+		Starts: 2, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 3, EventRepetitions: 1, Warmup: 150 * time.Millisecond, Duration: 500 * time.Millisecond,
+		BlockedStarts: 200, Subscribers: 1000, Changes: 50, Fills: 12,
+	}
 )
 
 // The two sizes at which durable writes are compared.
@@ -73,6 +86,7 @@ type bench struct {
 
 	points []point
 	idles  []idlePoint
+	silent []silentPoint
 	fsyncs []float64
 	asked  map[string]uint64 // of the reads, by server: calls made
 	logged map[string]uint64 // and lines in its log that say so
@@ -99,8 +113,29 @@ func (b *bench) run(ctx context.Context) error {
 			}
 		}
 	}
-	if i := slices.IndexFunc(b.Servers, func(k kind) bool { return k.Name == "warn" }); i >= 0 && slices.Contains(b.Parts, "set") {
-		if err := b.sets(ctx, b.Servers[i]); err != nil {
+	warn := slices.IndexFunc(b.Servers, func(k kind) bool { return k.Name == "warn" })
+	if warn >= 0 && slices.Contains(b.Parts, "set") {
+		if err := b.sets(ctx, b.Servers[warn]); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(b.Parts, "qvm-ls") {
+		if err := b.qvmLs(ctx); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(b.Parts, "list-1000") {
+		if err := b.lists(ctx); err != nil {
+			return err
+		}
+	}
+	if warn >= 0 && slices.Contains(b.Parts, "starts") {
+		if err := b.starts(ctx, b.Servers[warn]); err != nil {
+			return err
+		}
+	}
+	if warn >= 0 && slices.Contains(b.Parts, "events") {
+		if err := b.events(ctx, b.Servers[warn]); err != nil {
 			return err
 		}
 	}
@@ -134,7 +169,10 @@ func rotate[T any](xs []T, by int) []T {
 // gets starts every server and makes a start's repetitions, from rep on: in each, every server at every level, one
 // directly after the other.
 func (b *bench) gets(ctx context.Context, rep int, levels []int) error {
-	servers := map[string]*server{}
+	servers, err := b.startAll(ctx, b.Qubes, nil)
+	if err != nil {
+		return err
+	}
 	defer func() {
 		for _, s := range servers {
 			s.stop()
@@ -142,13 +180,6 @@ func (b *bench) gets(ctx context.Context, rep int, levels []int) error {
 			b.logged[s.kind.Name] += s.logged
 		}
 	}()
-	for _, k := range b.Servers {
-		s, err := start(ctx, b.root, k, b.Qubes)
-		if err != nil {
-			return err
-		}
-		servers[k.Name] = s
-	}
 	for range b.Rounds {
 		for i, workers := range levels {
 			for _, k := range rotate(b.Servers, rep+i) {
@@ -162,6 +193,68 @@ func (b *bench) gets(ctx context.Context, rep int, levels []int) error {
 	return nil
 }
 
+// startAll starts a server of every kind. Those whose command takes {replies} are started last, and are given what the
+// first of the others answers to requests.
+func (b *bench) startAll(ctx context.Context, qubes int, requests [][]byte) (servers map[string]*server, err error) {
+	servers = map[string]*server{}
+	defer func() {
+		if err != nil {
+			stopAll(servers)
+		}
+	}()
+	with := setup{qubes: qubes}
+	var parrots []kind
+	for _, k := range b.Servers {
+		if requests != nil && strings.Contains(k.Command, "{replies}") {
+			parrots = append(parrots, k)
+			continue
+		}
+		if servers[k.Name], err = start(ctx, b.root, k, with); err != nil {
+			delete(servers, k.Name)
+			return servers, err
+		}
+		if requests != nil && with.replies == "" {
+			if with.replies, err = record(b.root, servers[k.Name], requests); err != nil {
+				return servers, err
+			}
+		}
+	}
+	if len(parrots) > 0 && with.replies == "" {
+		return servers, fmt.Errorf("%s can only repeat what another server answers, and there is none", parrots[0].Name)
+	}
+	for _, k := range parrots {
+		if servers[k.Name], err = start(ctx, b.root, k, with); err != nil {
+			delete(servers, k.Name)
+			return servers, err
+		}
+	}
+	return servers, nil
+}
+
+func stopAll(servers map[string]*server) {
+	for _, s := range servers {
+		s.stop()
+	}
+}
+
+// record writes what a server answers to a file.
+func record(root string, s *server, requests [][]byte) (file string, err error) {
+	replies := terms.Replies{}
+	for _, request := range requests {
+		answer, err := ask(s.socket, request)
+		if err != nil {
+			return "", fmt.Errorf("%s: %q: %w", s.kind.Name, request, err)
+		}
+		replies[string(request)] = []byte(answer)
+	}
+	out, err := json.Marshal(replies)
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(root, fmt.Sprintf("replies-%d.json", len(requests)))
+	return file, os.WriteFile(file, out, 0o600)
+}
+
 // sets measures durable writes at both sizes, alternating, with the time of an fsync beside each.
 func (b *bench) sets(ctx context.Context, k kind) error {
 	servers := map[int]*server{}
@@ -171,7 +264,7 @@ func (b *bench) sets(ctx context.Context, k kind) error {
 		}
 	}()
 	for _, qubes := range setQubes {
-		s, err := start(ctx, b.root, k, qubes)
+		s, err := start(ctx, b.root, k, setup{qubes: qubes})
 		if err != nil {
 			return err
 		}
@@ -280,7 +373,7 @@ const transient = 8
 // idle measures what connections cost that send nothing: the difference in the server's steady memory, garbage
 // collected, before they open and while they are held.
 func (b *bench) idle(ctx context.Context, rep int, k kind) (err error) {
-	s, err := start(ctx, b.root, k, b.Qubes)
+	s, err := start(ctx, b.root, k, setup{qubes: b.Qubes})
 	if err != nil {
 		return err
 	}
@@ -299,30 +392,11 @@ func (b *bench) idle(ctx context.Context, rep int, k kind) (err error) {
 		return err
 	}
 
-	cmd := b.loadgen(ctx, s, "idle", b.IdleConnections, b.Qubes)
-	hold, err := cmd.StdinPipe()
+	gen, opened, err := converse(b.loadgen(ctx, s, "idle", b.IdleConnections, b.Qubes))
 	if err != nil {
-		return err
+		return fmt.Errorf("idle, %s: %w", k.Name, err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	finished := false
-	defer func() {
-		if !finished {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	}()
-	reports := json.NewDecoder(out)
-	var opened, checked terms.Load
-	if err := reports.Decode(&opened); err != nil {
-		return fmt.Errorf("idle, %s: the load generator could not open its connections: %w", k.Name, err)
-	}
+	defer gen.kill()
 	accepted := func() (bool, error) {
 		n, err := s.descriptors()
 		return n >= descriptors+opened.Open-transient, err
@@ -334,19 +408,78 @@ func (b *bench) idle(ctx context.Context, rep int, k kind) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := hold.Close(); err != nil {
-		return err
+	checked, err := gen.end()
+	if err != nil {
+		return fmt.Errorf("idle, %s: %w", k.Name, err)
 	}
-	if err := reports.Decode(&checked); err != nil {
-		return fmt.Errorf("idle, %s: the load generator's report: %w", k.Name, err)
-	}
-	_, _ = io.Copy(io.Discard, out)
-	finished = true
-	_ = cmd.Wait() // wrong answers are in the report
 	b.judge("idle", s, checked)
 	n := float64(opened.Open)
 	b.idles = append(b.idles, idlePoint{Server: k.Name, Repetition: rep, RSS: (after.rss - before.rss) / n, Go: (after.inGo - before.inGo) / n})
 	return nil
+}
+
+// conversation is a load generator that is told what to do line by line, and holds its connections meanwhile.
+type conversation struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     io.Reader
+	reports *json.Decoder
+	ended   bool
+}
+
+// converse starts a load generator, and gives its first report, which it makes when its connections are open.
+func converse(cmd *exec.Cmd) (c *conversation, opened terms.Load, err error) {
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, opened, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, opened, err
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, opened, err
+	}
+	c = &conversation{cmd: cmd, in: in, out: out, reports: json.NewDecoder(out)}
+	if err := c.reports.Decode(&opened); err != nil {
+		c.kill()
+		return nil, opened, fmt.Errorf("the load generator could not open its connections: %w", err)
+	}
+	return c, opened, nil
+}
+
+// changes has it make some, and gives its report of them.
+func (c *conversation) changes(ask terms.Changes) (r terms.Load, err error) {
+	if err = json.NewEncoder(c.in).Encode(ask); err == nil {
+		err = c.reports.Decode(&r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("the load generator's report of changes: %w", err)
+	}
+	return r, nil
+}
+
+// end lets it finish, and gives its last report.
+func (c *conversation) end() (r terms.Load, err error) {
+	if err = c.in.Close(); err == nil {
+		err = c.reports.Decode(&r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("the load generator's last report: %w", err)
+	}
+	_, _ = io.Copy(io.Discard, c.out)
+	c.ended = true
+	_ = c.cmd.Wait() // wrong answers are in the report
+	return r, nil
+}
+
+// kill ends it, if it has not ended.
+func (c *conversation) kill() {
+	if !c.ended {
+		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Wait()
+	}
 }
 
 // within polls until done, an error or the end of the time.
@@ -411,7 +544,7 @@ func (b *bench) profile(ctx context.Context) error {
 }
 
 func (b *bench) profileOne(ctx context.Context, k kind) error {
-	s, err := start(ctx, b.root, k, b.Qubes)
+	s, err := start(ctx, b.root, k, setup{qubes: b.Qubes})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ import (
 //	{dir}        is a fresh folder, in which the command serves {dir}/qubesd.sock
 //	{inventory}  is an inventory file of the qubes
 //	{qubes}      is how many these are
+//	{replies}    is a file of what another server answers to some calls (terms.Replies), or nothing
 //	{http}       is a loopback address for /metrics and /debug/pprof
 type kind struct {
 	Name    string `json:"name"`
@@ -36,7 +37,7 @@ type kind struct {
 
 // The servers that are compared if nothing else is said; the first is the baseline.
 var builtin = []kind{
-	{"plain", "{bin}/plain --socket {dir}/qubesd.sock --qubes {qubes} --http {http}"},
+	{"plain", "{bin}/plain --socket {dir}/qubesd.sock --qubes {qubes} --replies {replies} --http {http}"},
 	{"warn", sallyportd + " --log-level warn"},
 	{"info", sallyportd + " --log-level info"},
 }
@@ -59,13 +60,20 @@ type server struct {
 // startLimit bounds the wait for a server to answer its first call; loading 10,000 qubes is part of it.
 const startLimit = time.Minute
 
-// start starts a server of k over n qubes in a fresh folder under root, and returns when it answers.
-func start(ctx context.Context, root string, k kind, n int) (*server, error) {
+// setup is what a server is started with.
+type setup struct {
+	qubes   int
+	hang    bool   // to start a qube takes longer than anybody waits
+	replies string // what {replies} stands for
+}
+
+// start starts a server of k in a fresh folder under root, and returns when it answers.
+func start(ctx context.Context, root string, k kind, with setup) (*server, error) {
 	dir, err := os.MkdirTemp(root, k.Name+"-")
 	if err != nil {
 		return nil, err
 	}
-	inventory, err := writeInventory(root, n)
+	inventory, err := writeInventory(root, with)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +83,7 @@ func start(ctx context.Context, root string, k kind, n int) (*server, error) {
 	}
 	s := &server{kind: k, dir: dir, socket: filepath.Join(dir, "qubesd.sock"), http: addr, exited: make(chan struct{})}
 	fill := strings.NewReplacer("{bin}", filepath.Join(root, "bin"), "{dir}", dir, "{inventory}", inventory,
-		"{qubes}", strconv.Itoa(n), "{http}", addr)
+		"{qubes}", strconv.Itoa(with.qubes), "{replies}", with.replies, "{http}", addr)
 	args := strings.Fields(k.Command)
 	for i := range args {
 		args[i] = fill.Replace(args[i])
@@ -129,7 +137,12 @@ func (s *server) waitReady(ctx context.Context) error {
 
 // get asks for the feature of qube i.
 func get(socket string, i int) (string, error) {
-	conn, err := net.Dial("unix", socket)
+	return ask(socket, terms.Request("admin.vm.feature.Get+"+terms.Feature, terms.Qube(i)))
+}
+
+// ask makes a call, and gives its answer, whatever that is.
+func ask(socket string, request []byte) (string, error) {
+	conn, err := send(socket, request)
 	if err != nil {
 		return "", err
 	}
@@ -137,14 +150,24 @@ func get(socket string, i int) (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return "", err
 	}
-	if _, err := fmt.Fprintf(conn, "admin.vm.feature.Get+%s dom0 name %s\x00", terms.Feature, terms.Qube(i)); err != nil {
-		return "", err
-	}
-	if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
-		return "", err
-	}
 	answer, err := io.ReadAll(conn)
 	return string(answer), err
+}
+
+// send begins a call.
+func send(socket string, request []byte) (*net.UnixConn, error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if _, err = conn.Write(request); err == nil {
+		err = conn.CloseWrite()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // stop ends the server, counts what it logged, and removes its folder.
@@ -302,16 +325,20 @@ func freeLoopback() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// writeInventory writes n qubes, each with its feature, unless that was done before.
-func writeInventory(root string, n int) (string, error) {
-	path := filepath.Join(root, fmt.Sprintf("inventory-%d.yaml", n))
+// writeInventory writes qubes, each with its feature, unless that was done before.
+func writeInventory(root string, with setup) (string, error) {
+	name, head, properties := "inventory-%d.yaml", "", ""
+	if with.hang { // an hour, for which nobody runs out of patience or memory
+		name, head, properties = "inventory-%d-hang.yaml", "simulated: {start_delay: 1h, host_memory_mib: 16777216}\n", "    properties: {qrexec_timeout: \"7200\"}\n"
+	}
+	path := filepath.Join(root, fmt.Sprintf(name, with.qubes))
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
 	var b strings.Builder
-	b.WriteString("version: 1\nqubes:\n")
-	for i := range n {
-		fmt.Fprintf(&b, "  - name: %s\n    class: StandaloneVM\n    label: red\n    features: {%s: %q}\n", terms.Qube(i), terms.Feature, terms.Value(i))
+	b.WriteString("version: 1\n" + head + "qubes:\n")
+	for i := range with.qubes {
+		fmt.Fprintf(&b, "  - name: %s\n    class: StandaloneVM\n    label: red\n    features: {%s: %q}\n%s", terms.Qube(i), terms.Feature, terms.Value(i), properties)
 	}
 	return path, os.WriteFile(path, []byte(b.String()), 0o600)
 }

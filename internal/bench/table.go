@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // row is one line of the report.
@@ -40,6 +41,7 @@ type unit string
 const (
 	perSecond unit = "calls/s"
 	micros    unit = "µs"
+	millis    unit = "ms"
 	kilobytes unit = "kB" // of 1000 bytes
 	number    unit = ""
 )
@@ -51,6 +53,8 @@ func (u unit) show(v float64) string {
 		return thousands(v)
 	case micros:
 		return fmt.Sprintf("%.1f", v/1000)
+	case millis:
+		return fmt.Sprintf("%.1f", v/1e6)
 	case kilobytes:
 		return fmt.Sprintf("%.2f", v/1000)
 	default:
@@ -72,8 +76,8 @@ func atMost(bound float64) goal  { return goal{Bound: bound} }
 
 func warnInfo(warn, info goal) map[string]goal { return map[string]goal{"warn": warn, "info": info} }
 
-// rows are the measures of the issue "One call through three doors", section "Numbers", and a few without a goal that
-// help to read them. A row that nothing was measured for is left out.
+// rows are the measures of the issues "One call through three doors" and "The core Admin API, complete", sections
+// "Numbers", and a few without a goal that help to read them. A row that nothing was measured for is left out.
 func (b *bench) rows() []row {
 	throughput := func(p point) float64 { return p.Load.PerSecond }
 	p50 := func(p point) float64 { return float64(p.Load.P50) }
@@ -111,7 +115,58 @@ func (b *bench) rows() []row {
 			map[string]goal{"warn": {AtLeast: true, Bound: 15000, OfValue: true}},
 			func(server string) []float64 { return b.series(setPart(qubes), server, throughput) }))
 	}
-	return slices.DeleteFunc(rows, func(r row) bool { return len(r.Values) == 0 })
+	return slices.DeleteFunc(append(rows, b.coreRows()...), func(r row) bool { return len(r.Values) == 0 })
+}
+
+// coreRows are those of the second issue.
+func (b *bench) coreRows() []row {
+	of := func(measure string, u unit, part string, of func(point) float64, goals map[string]goal) row {
+		return b.row(measure, u, goals, func(server string) []float64 { return b.series(part, server, of) })
+	}
+	throughput := func(p point) float64 { return p.Load.PerSecond }
+	p50 := func(p point) float64 { return float64(p.Load.P50) }
+	p99 := func(p point) float64 { return float64(p.Load.P99) }
+	within := func(limit time.Duration) goal { return goal{Bound: float64(limit), OfValue: true} }
+
+	var rows []row
+	for _, qubes := range lsQubes {
+		var goals map[string]goal
+		if qubes == lsGoalQubes {
+			goals = warnInfo(within(40*time.Millisecond), within(40*time.Millisecond))
+		}
+		rows = append(rows, of(fmt.Sprintf("calls of a full qvm-ls, %d qubes", qubes), millis, lsPart(qubes), p50, goals))
+	}
+	rows = append(rows, of(fmt.Sprintf("admin.vm.List, %s qubes, %d workers", thousands(listQubes), listWorkers), perSecond, listPart, throughput,
+		warnInfo(atLeast(0.5), atLeast(0.5))))
+	for _, workers := range startWorkers {
+		rows = append(rows,
+			of("p99 without starts, "+workersText(workers), micros, startsPart(false, workers), p99, nil),
+			of(fmt.Sprintf("p99 beside %d blocked starts, %s", b.BlockedStarts, workersText(workers)), micros, startsPart(true, workers), p99, nil))
+	}
+	warn := func(g goal) map[string]goal { return map[string]goal{"warn": g} }
+	all := thousands(float64(b.Subscribers))
+	// A quarter more than the backlog, for what keeps it; and resident twice that, since Go collects garbage when the heap
+	// has doubled.
+	const full = (1 << 20) * 5 / 4
+	return append(rows,
+		of(fmt.Sprintf("one change until the last of %s subscribers has read it", all), millis, eventsPart, p50, warn(within(50*time.Millisecond))),
+		of("the same of 1 KiB", millis, fillPart, p50, warn(within(50*time.Millisecond))),
+		of(fmt.Sprintf("the same, beside %d subscribers that do not read", silentSubscribers), millis, silentPart, p50, warn(within(50*time.Millisecond))),
+		b.row("memory per subscriber that does not read (resident)", kilobytes, warn(goal{Bound: 2 * full, OfValue: true}),
+			func(server string) []float64 {
+				return b.silentSeries(server, func(p silentPoint) []float64 { return p.RSS })
+			}),
+		b.row("memory per subscriber that does not read (Go heap and stacks)", kilobytes, warn(goal{Bound: full, OfValue: true}),
+			func(server string) []float64 {
+				return b.silentSeries(server, func(p silentPoint) []float64 { return p.Go })
+			}))
+}
+
+func workersText(n int) string {
+	if n == 1 {
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", n)
 }
 
 // row makes one of the values of each server.
@@ -220,7 +275,9 @@ func (b *bench) notes(m machine) []string {
 	notes := []string{fmt.Sprintf("Measured on %s.", m)}
 	var others []float64
 	for _, p := range b.points {
-		others = append(others, p.Others)
+		if !strings.HasPrefix(p.Part, eventsPart) { // of which only the time is known
+			others = append(others, p.Others)
+		}
 	}
 	if len(b.levels()) > 0 {
 		notes = append(notes, fmt.Sprintf("Reads: admin.vm.feature.Get over %d qubes, one connection a call, medians of %d repetitions of %v (servers started "+
@@ -249,6 +306,24 @@ func (b *bench) notes(m machine) []string {
 		within := map[bool]string{true: "met", false: "**not met**"}[math.Abs(q.Median-1) <= setTolerance]
 		notes = append(notes, fmt.Sprintf("Writes at %s qubes over writes at %s: %.2f (%.2f–%.2f); goal: within %.0f %%, %s.",
 			thousands(float64(setQubes[1])), thousands(float64(setQubes[0])), q.Median, q.Low, q.High, 100*setTolerance, within))
+	}
+	if len(b.silent) > 0 {
+		notes = append(notes, fmt.Sprintf("Events: %s subscribers of all; admin.vm.feature.Set, one after the other; then %d times %d changes of 1 KiB, which more than fill "+
+			"the backlogs of subscribers that do not read; memory is the most after any of the %d that there was more with them than without, medians of %d.",
+			thousands(float64(b.Subscribers)), b.Fills, fillChanges, b.Fills, b.EventRepetitions))
+	}
+	var perQube []string
+	for _, qubes := range lsQubes {
+		if xs := b.series(lsPart(qubes), "warn", func(p point) float64 { return float64(p.Load.P50) / 1e6 / float64(qubes) }); len(xs) > 0 {
+			perQube = append(perQube, fmt.Sprintf("%.3f ms at %d", median(xs), qubes))
+		}
+	}
+	if len(perQube) > 0 {
+		notes = append(notes, fmt.Sprintf("qvm-ls: one admin.vm.List and admin.vm.property.GetAll of each qube, one connection each, in sequence; per qube %s; "+
+			"plain sends what warn answered.", strings.Join(perQube, ", ")))
+	}
+	for _, c := range b.comparisons() {
+		notes = append(notes, c.String())
 	}
 	return notes
 }

@@ -38,7 +38,11 @@ func idle(o options, hold io.Reader, out io.Writer) (terms.Load, error) {
 	for i, c := range conns {
 		at := i % len(g.requests)
 		r.Total++
-		if err := exchange(c, o.callTimeout, g.requests[at], g.wants[at]); err != nil {
+		answer, err := askOn(c, o.callTimeout, g.requests[at])
+		if err == nil {
+			err = compare(answer, g.requests[at], g.wants[at])
+		}
+		if err != nil {
 			r.Wrong++
 			if r.FirstWrong == "" {
 				r.FirstWrong = fmt.Sprintf("held connection %d: %v", i, err)

@@ -25,6 +25,7 @@ type options struct {
 	duration    time.Duration
 	maxCalls    uint64
 	callTimeout time.Duration
+	silent      int // of mode events
 }
 
 // maxWrong ends a run early: a server that answers nothing right would otherwise be asked millions of times.
@@ -40,6 +41,7 @@ type worker struct {
 	acked   bool // the last call was answered rightly
 	request []byte
 	want    []byte
+	got     []byte // of an answer that comes in pieces
 	buf     []byte // for scripts that write their requests
 }
 
@@ -62,7 +64,7 @@ type loop struct {
 	retries   uint64
 	wrong     uint64
 	first     string
-	answer    [4096]byte
+	answer    [1 << 18]byte
 }
 
 // run makes the load and reports it.
@@ -141,29 +143,34 @@ func readBack(o options, s script, workers []*worker, r *terms.Load) {
 
 // callOnce makes one call the ordinary way, when time does not matter.
 func callOnce(o options, request, want []byte) error {
-	conn, err := net.DialTimeout("unix", o.socket, o.callTimeout)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return exchange(conn.(*net.UnixConn), o.callTimeout, request, want)
-}
-
-func exchange(conn *net.UnixConn, timeout time.Duration, request, want []byte) error {
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
-	if _, err := conn.Write(request); err != nil {
-		return err
-	}
-	if err := conn.CloseWrite(); err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(io.LimitReader(conn, 1<<20))
+	answer, err := ask(o, request)
 	if err != nil {
 		return err
 	}
 	return compare(answer, request, want)
+}
+
+// ask makes one call, and gives its answer, whatever that is.
+func ask(o options, request []byte) ([]byte, error) {
+	conn, err := net.DialTimeout("unix", o.socket, o.callTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return askOn(conn.(*net.UnixConn), o.callTimeout, request)
+}
+
+func askOn(conn *net.UnixConn, timeout time.Duration, request []byte) ([]byte, error) {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(request); err != nil {
+		return nil, err
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(conn, 1<<20))
 }
 
 // compare says what is wrong with an answer.
@@ -174,7 +181,7 @@ func compare(answer, request, want []byte) error {
 	case len(answer) == 0:
 		return fmt.Errorf("%q: no answer, wanted %q", request, want)
 	default:
-		return fmt.Errorf("%q: answer %q, wanted %q", request, answer, want)
+		return fmt.Errorf("%q: answer %.300q, wanted %.300q", request, answer, want)
 	}
 }
 
@@ -229,6 +236,10 @@ func (l *loop) run() error {
 		for _, e := range events[:max(n, 0)] {
 			i := int(e.Fd)
 			w := l.workers[i]
+			if e.Events&unix.EPOLLRDHUP == 0 {
+				l.receive(w)
+				continue
+			}
 			now = l.finish(w, end)
 			if l.more(now, end) {
 				l.begin(i, w, now)
@@ -254,6 +265,7 @@ func (l *loop) begin(i int, w *worker, now time.Duration) {
 	l.script.next(w)
 	w.calls++
 	w.acked = false
+	w.got = w.got[:0]
 	w.start = now
 	l.total++
 	l.active++
@@ -294,12 +306,34 @@ func (l *loop) connect(i int, w *worker) {
 		l.fail(w, "shutdown: "+errno.Error())
 		return
 	}
-	// Not EPOLLIN: an answer fits the socket's buffer, so the one event worth waking for is the server's close, after
+	// Not EPOLLIN, if the answer fits the socket's buffer: the one event worth waking for is then the server's close, after
 	// which all of the answer is there.
 	e := unix.EpollEvent{Events: unix.EPOLLRDHUP, Fd: int32(i)}
+	if len(w.want) > atOnce {
+		e.Events |= unix.EPOLLIN
+	}
 	_, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.ep), unix.EPOLL_CTL_ADD, uintptr(w.fd), uintptr(unsafe.Pointer(&e)), 0, 0)
 	if errno != 0 {
 		l.fail(w, "epoll_ctl: "+errno.Error())
+	}
+}
+
+// atOnce is how long an answer may be to fit the socket's buffer for sure.
+const atOnce = 32 << 10
+
+// receive keeps a piece of an answer: the server waits until there is room for the next.
+func (l *loop) receive(w *worker) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(w.fd), uintptr(unsafe.Pointer(&l.answer[0])), uintptr(len(l.answer)),
+		unix.MSG_DONTWAIT, 0, 0)
+	switch {
+	case errno == unix.EAGAIN:
+	case errno != 0:
+		l.fail(w, fmt.Sprintf("%q: recv: %v", w.request, errno))
+	default:
+		w.got = append(w.got, l.answer[:n]...)
+		if len(w.got) > len(w.want) {
+			l.fail(w, compare(w.got, w.request, w.want).Error())
+		}
 	}
 }
 
@@ -315,7 +349,12 @@ func (l *loop) finish(w *worker, end time.Duration) time.Duration {
 	unix.RawSyscall(unix.SYS_CLOSE, uintptr(w.fd), 0, 0)
 	w.fd = -1
 	now := l.now()
-	if answer := l.answer[:n]; !bytes.Equal(answer, w.want) {
+	answer := l.answer[:n]
+	if len(w.got) > 0 {
+		w.got = append(w.got, answer...)
+		answer = w.got
+	}
+	if !bytes.Equal(answer, w.want) {
 		l.fail(w, compare(answer, w.request, w.want).Error())
 		return now
 	}

@@ -59,9 +59,7 @@ func (m *memory) answer(request []byte) []byte {
 // serve answers on a new socket until the test ends; a nil answer closes without one.
 func serve(t *testing.T, answer func(request []byte) []byte) (socket string) {
 	t.Helper()
-	socket = filepath.Join(t.TempDir(), "s.sock")
-	l, err := net.Listen("unix", socket)
-	require.NoError(t, err)
+	socket, l := listen(t)
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -83,6 +81,15 @@ func serve(t *testing.T, answer func(request []byte) []byte) (socket string) {
 		all.Wait()
 	})
 	return socket
+}
+
+// listen makes a new socket.
+func listen(t *testing.T) (socket string, l net.Listener) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "s.sock")
+	l, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	return socket, l
 }
 
 func testOptions(socket string) options {

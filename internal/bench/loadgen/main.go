@@ -7,6 +7,10 @@
 //
 //	get    admin.vm.feature.Get, over all qubes in turn
 //	set    admin.vm.feature.Set, no two calls alike, and reads back the last that was acknowledged to each worker
+//	list   admin.vm.List
+//	ls     what a full qvm-ls asks, by one worker: admin.vm.List, and admin.vm.property.GetAll of every qube in turn
+//	events holds --workers subscribers of all events that read, and --silent that do not; makes the changes that its
+//	       standard input asks for, and reports of each line how long it took until the last subscriber had read them
 //	idle   opens --workers connections that send nothing, reports, waits for the end of its standard input, and then
 //	       makes a call on every one of them
 //
@@ -31,10 +35,11 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("loadgen: ")
-	mode := flag.String("mode", "get", "get, set or idle")
+	mode := flag.String("mode", "get", "get, set, list, ls, events or idle")
 	socket := flag.String("socket", "", "`PATH` of the unix socket to ask")
 	o := options{}
-	flag.IntVar(&o.workers, "workers", 64, "calls at the same time; idle: connections to hold")
+	flag.IntVar(&o.workers, "workers", 64, "calls at the same time; idle: connections to hold; events: subscribers that read")
+	flag.IntVar(&o.silent, "silent", 0, "events: subscribers that do not read")
 	flag.IntVar(&o.threads, "threads", 0, "epoll threads; 0: one for each core, but no more than workers: with fewer, cores idle, and fast servers look slower")
 	flag.IntVar(&o.qubes, "qubes", 100, "how many qubes there are")
 	flag.DurationVar(&o.warmup, "warmup", 500*time.Millisecond, "how long to ask before measuring")
@@ -42,8 +47,8 @@ func main() {
 	flag.Uint64Var(&o.maxCalls, "max-calls", 50_000_000, "stop after so many calls, whatever the time")
 	flag.DurationVar(&o.callTimeout, "call-timeout", 10*time.Second, "an answer that takes longer is missing")
 	flag.Parse()
-	if *socket == "" || o.warmup < 0 || o.workers < 1 || o.qubes < 1 || o.threads < 0 || o.duration <= 0 || flag.NArg() > 0 {
-		log.Print("usage: loadgen --socket PATH [--mode get|set|idle] [flags]")
+	if *socket == "" || o.warmup < 0 || o.workers < 1 || o.qubes < 1 || o.threads < 0 || o.silent < 0 || o.duration <= 0 || flag.NArg() > 0 {
+		log.Print("usage: loadgen --socket PATH [--mode get|set|list|ls|events|idle] [flags]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -65,6 +70,15 @@ func main() {
 		report, err = run(o, newGets(o.qubes))
 	case "set":
 		report, err = run(o, newSets(o.qubes))
+	case "list":
+		var l *lists
+		if l, err = newLists(o); err == nil {
+			report, err = run(o, l)
+		}
+	case "ls":
+		report, err = ls(o)
+	case "events":
+		report, err = events(o, os.Stdin, os.Stdout)
 	case "idle":
 		report, err = idle(o, os.Stdin, os.Stdout)
 	default:

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"sallyport/internal/bench/terms"
@@ -77,10 +80,71 @@ func (s *sets) appendValue(b []byte, call int) []byte {
 	return strconv.AppendInt(append(append(b, s.run...), '-'), int64(call), 10)
 }
 
+// lists asks for the list of all qubes, which is always the same: no two servers give qubes the same UUIDs, so the first
+// answer is what all others are compared with.
+type lists struct{ want []byte }
+
+func newLists(o options) (*lists, error) {
+	answer, err := ask(o, terms.List)
+	if err == nil {
+		err = checkList(answer, o.qubes)
+	}
+	return &lists{answer}, err
+}
+
+func (l *lists) next(w *worker) { w.request, w.want = terms.List, l.want }
+
+func (l *lists) check(*worker) (request, want []byte) { return nil, nil }
+
+// checkList says what is wrong with a list of dom0 and so many qubes (spec: methods.yaml admin.vm.List).
+func checkList(answer []byte, qubes int) error {
+	lines, ok := strings.CutPrefix(string(answer), "0\x00")
+	if !ok {
+		return fmt.Errorf("%q: answer %.300q", terms.List, answer)
+	}
+	found := map[string]bool{}
+	for line := range strings.Lines(lines) {
+		name, rest, _ := strings.Cut(line, " ")
+		if !strings.HasPrefix(rest, "class=") || !strings.Contains(rest, " state=") || !strings.Contains(rest, " uuid=") || !strings.HasSuffix(rest, "\n") {
+			return fmt.Errorf("%q: line %q", terms.List, line)
+		}
+		found[name] = true
+	}
+	for i := range qubes {
+		if !found[terms.Qube(i)] {
+			return fmt.Errorf("%q: %s is not in the answer", terms.List, terms.Qube(i))
+		}
+	}
+	if len(found) != qubes+1 {
+		return fmt.Errorf("%q: %d qubes in the answer, wanted %d and dom0", terms.List, len(found), qubes)
+	}
+	return nil
+}
+
+// checkAll says what is wrong with the properties of qube i (spec: methods.yaml admin.vm.property.GetAll).
+func checkAll(answer []byte, i int) error {
+	lines, ok := bytes.CutPrefix(answer, []byte("0\x00"))
+	if !ok {
+		return fmt.Errorf("%q: answer %.300q", terms.GetAll(i), answer)
+	}
+	named := false
+	for line := range bytes.Lines(lines) {
+		f := bytes.SplitN(line, []byte(" "), 4)
+		if len(f) != 4 || !bytes.HasPrefix(f[1], []byte("default=")) || !bytes.HasPrefix(f[2], []byte("type=")) || !bytes.HasSuffix(line, []byte("\n")) {
+			return fmt.Errorf("%q: line %q", terms.GetAll(i), line)
+		}
+		named = named || string(f[0]) == "name" && string(f[3]) == terms.Qube(i)+"\n"
+	}
+	if !named {
+		return fmt.Errorf("%q: no property name with that value in %.300q", terms.GetAll(i), answer)
+	}
+	return nil
+}
+
 var emptyReply = okReply("")
 
 func okReply(content string) []byte { return []byte("0\x00" + content) }
 
 func getRequest(qube, feature string) []byte {
-	return []byte("admin.vm.feature.Get+" + feature + " dom0 name " + qube + "\x00")
+	return terms.Request("admin.vm.feature.Get+"+feature, qube)
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"sallyport/internal/bench/terms"
 )
 
 // The limits of a request (spec: wire.md 2), the same as sallyport's.
@@ -22,6 +24,7 @@ const (
 type server struct {
 	mu       sync.RWMutex                 // a real server's map changes
 	features map[string]map[string]string // by qube, then by feature
+	replies  terms.Replies                // to all other calls
 }
 
 func (s *server) serve(l net.Listener) error {
@@ -108,6 +111,9 @@ func (s *server) answer(request []byte) []byte {
 		}
 		return append([]byte{'0', 0}, value...)
 	default:
+		if reply, ok := s.replies[string(request)]; ok {
+			return reply
+		}
 		return exception("ProtocolError", "there is no such method")
 	}
 }

@@ -10,10 +10,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sallyport/internal/bench/terms"
 )
 
 func TestAnswer(t *testing.T) {
-	s := &server{features: map[string]map[string]string{"work": {"bench": "yes", "empty": ""}}}
+	s := &server{features: map[string]map[string]string{"work": {"bench": "yes", "empty": ""}}, replies: terms.Replies{
+		"admin.vm.List+ dom0 name dom0\x00": []byte("0\x00work class=AppVM\n"),
+	}}
 	socket := filepath.Join(t.TempDir(), "s.sock")
 	l, err := net.Listen("unix", socket)
 	require.NoError(t, err)
@@ -27,6 +31,8 @@ func TestAnswer(t *testing.T) {
 	for name, c := range map[string]struct{ request, want string }{
 		"found":               {"admin.vm.feature.Get+bench dom0 name work\x00", "0\x00yes"},
 		"empty":               {"admin.vm.feature.Get+empty dom0 name work\x00", "0\x00"},
+		"given":               {"admin.vm.List+ dom0 name dom0\x00", "0\x00work class=AppVM\n"},
+		"given, with more":    {"admin.vm.List+ dom0 name dom0\x00x", "2\x00ProtocolError\x00"},
 		"source is a qube":    {"admin.vm.feature.Get+bench work name work\x00", "0\x00yes"},
 		"no such feature":     {"admin.vm.feature.Get+no dom0 name work\x00", "2\x00QubesFeatureNotFoundError\x00"},
 		"no such dest":        {"admin.vm.feature.Get+bench dom0 name nobody\x00", "2\x00QubesVMNotFoundError\x00"},
