@@ -3,6 +3,8 @@ package actors
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -10,8 +12,8 @@ import (
 	"sallyport/messages"
 )
 
-// Attendant is a Worker with something to do by itself: to find out what has become of the qubes while no daemon ran, and
-// to pass on what happens to them unasked.
+// Attendant does something about qubes unasked: it finds out what has become of them while no daemon ran, passes on what
+// happens to them, or keeps things ready.
 type Attendant interface {
 	// Attend is called before calls are accepted; they are once it calls ready. It goes on until ctx ends, and returns soon
 	// after. If it fails or panics before ready, the daemon does not start; later, it is called again after a pause.
@@ -45,29 +47,32 @@ type (
 	dismissal struct{}
 )
 
-// attend starts the attendance, and returns when calls may be accepted.
+// attend starts the attendance, one after the other by their names, and returns when calls may be accepted.
 func (d *Daemon) attend() error {
-	a, ok := d.settings.Worker.(Attendant)
-	if !ok {
-		return nil
+	for _, name := range slices.Sorted(maps.Keys(d.settings.Attendants)) {
+		v := &vigil{attendant: d.settings.Attendants[name], ready: make(chan error, 1), ended: make(chan struct{})}
+		v.unit = d.spawn("attendant-"+name, "attendant", d.workers, d.settings.StageQueue, func() actor.Actor { return &attendance{d, v} })
+		d.vigils = append(d.vigils, v)
+		if err := <-v.ready; err != nil {
+			return err
+		}
 	}
-	d.vigil = &vigil{attendant: a, ready: make(chan error, 1), ended: make(chan struct{})}
-	d.vigil.unit = d.spawn("attendant", "attendant", d.workers, d.settings.StageQueue, func() actor.Actor { return &attendance{d, d.vigil} })
-	return <-d.vigil.ready
+	return nil
 }
 
 // dismiss ends the attendance, and returns when nothing of it runs any more, or ctx ends.
 func (d *Daemon) dismiss(ctx context.Context) error {
-	if d.vigil == nil {
-		return nil
+	for _, v := range d.vigils {
+		d.send(v.unit, dismissal{})
 	}
-	d.send(d.vigil.unit, dismissal{})
-	select {
-	case <-d.vigil.ended:
-		return nil
-	case <-ctx.Done():
-		return errors.New("actors: the attendant does not end")
+	for _, v := range d.vigils {
+		select {
+		case <-v.ended:
+		case <-ctx.Done():
+			return errors.New("actors: an attendant does not end")
+		}
 	}
+	return nil
 }
 
 func (a *attendance) Receive(ctx actor.Context) {

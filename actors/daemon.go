@@ -36,6 +36,8 @@ type Settings struct {
 	Book      qube.Book
 	Worker    Worker // carries out Works calls; nil refuses them
 
+	Attendants map[string]Attendant // by name, for the log
+
 	Sockets map[stages.Socket]string         // where to listen; a socket without a path is not served
 	Peers   func(Credentials) *messages.Peer // nil: root and the daemon's own user may claim any source
 
@@ -120,7 +122,7 @@ type Daemon struct {
 	feeds    *feeds
 	began    time.Time
 	family   *family
-	vigil    *vigil // nil: the worker is no Attendant
+	vigils   []*vigil // of the attendants
 
 	sanitizer, permission, action, ledger, qubes *actor.PID
 	listeners                                    []*socket

@@ -218,7 +218,7 @@ func TestAnAttendant(t *testing.T) {
 		func(ready func()) error { ready(); return errors.New("enough") },
 		func(ready func()) error { return nil },
 	}}
-	virtually(t, func(s *Settings) { s.Worker = w }, func(h *hall) {
+	virtually(t, func(s *Settings) { s.Worker, s.Attendants = w, map[string]Attendant{"": w} }, func(h *hall) {
 		began := time.Now()
 		assert.NoError(t, h.attend())
 		time.Sleep(time.Minute)
@@ -242,10 +242,10 @@ func TestAnAttendantThatCannotBegin(t *testing.T) {
 		func(func()) error { panic(secret) },
 	} {
 		w := &watchman{steps: slices.Repeat([]func(func()) error{step}, 3)}
-		virtually(t, func(s *Settings) { s.Worker = w }, func(h *hall) { assert.Error(t, h.attend()) })
+		virtually(t, func(s *Settings) { s.Worker, s.Attendants = w, map[string]Attendant{"": w} }, func(h *hall) { assert.Error(t, h.attend()) })
 	}
 	s := base(&journal{})
-	s.Worker = &watchman{steps: []func(func()) error{func(func()) error { return enough }}}
+	s.Attendants = map[string]Attendant{"": &watchman{steps: []func(func()) error{func(func()) error { return enough }}}}
 	_, err := Start(s)
 	assert.ErrorIs(t, err, enough)
 }

@@ -239,7 +239,8 @@ func (s *site) open(f *fate, change func(*Settings)) *house {
 	h.hall = newHall(s.t, func(set *Settings) {
 		set.Book = noting{inv, s}
 		set.Catalogue, set.Gate = stages.NewCatalogue(methods.All()...), stages.NewGate(judges.Everyone{})
-		set.Worker = lifecycle.NewWorker(mortal{s.driver, f})
+		power := lifecycle.NewWorker(mortal{s.driver, f})
+		set.Worker, set.Attendants = power, map[string]Attendant{"power": power}
 		change(set)
 	})
 	if err := h.attend(); f == nil {
@@ -670,7 +671,10 @@ func TestPowerStates(t *testing.T) {
 // TestWorkThatCrashesWithAnOpenStart: the caller reads the incident, and the qube can be killed and started again.
 func TestWorkThatCrashesWithAnOpenStart(t *testing.T) {
 	powered(t, []string{app("work", "", "")}, func(s *site) {
-		h := s.open(nil, func(set *Settings) { set.Worker = lifecycle.NewWorker(&clumsy{Driver: s.driver}) })
+		h := s.open(nil, func(set *Settings) {
+			power := lifecycle.NewWorker(&clumsy{Driver: s.driver})
+			set.Worker, set.Attendants = power, map[string]Attendant{"power": power}
+		})
 		incidentOf(t, h.power("Start", "work").answer())
 		assert.Equal(t, "OK", h.settled("Kill", "work"))
 		assert.Equal(t, "OK", h.settled("Start", "work"))

@@ -72,7 +72,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err = ownDir(cfg.SocketDir, passable(), 0o755); err != nil {
 		return d, err
 	}
-	entries, power := methods.All(), lifecycle.NewWorker(d.driver)
+	entries, crew := methods.All(), hypervisor.Crew{Power: lifecycle.NewWorker(d.driver)}
 	if cfg.Drill {
 		entries = append(entries, methods.Drill()...)
 	}
@@ -80,7 +80,8 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		Catalogue:      stages.NewCatalogue(entries...),
 		Gate:           stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...),
 		Book:           d.book,
-		Worker:         hypervisor.Drilled{Worker: power},
+		Worker:         crew,
+		Attendants:     map[string]actors.Attendant{"power": crew.Power, "disposables": crew.Disposables},
 		Sockets:        sockets,
 		Peers:          peers,
 		Log:            logger,

@@ -39,7 +39,7 @@ var arrows = []arrow{
 	{"stages/registry", []string{"stages/action", "stages/properties", "stages/reactions", "stages/storage", "messages/..."}, "how qubes come and go, for methods and for work alike"},
 	{"stages/preload", []string{"stages/action", "stages/properties", "stages/registry", "messages/..."}, "disposables in advance; how they are started is behind messages.Desk"},
 	{"stages/reactions", []string{"stages/action", "stages/properties", "messages/..."}, "what follows from events, whoever caused them"},
-	{"stages/lifecycle", []string{"stages/action", "stages/properties", "messages/..."}, "how a qube is started and stopped; the hypervisor is handed in by interface"},
+	{"stages/lifecycle", []string{"stages/action", "stages/properties", "stages/registry", "messages/..."}, "how a qube is started and stopped; the hypervisor is handed in by interface"},
 	{"stages/methods", []string{"stages/...", "messages/..."}, "the API, declared; it must work without this daemon"},
 
 	{"actors", []string{"stages", "messages/...", "internal/telemetry"}, "who runs what, when; state and rules are handed in by interface"},
@@ -50,7 +50,7 @@ var arrows = []arrow{
 	{"internal/inventory", []string{"messages/...", "internal/yamlfile"}, "implements the interfaces of messages/qube"},
 	{"internal/policy", []string{"messages/..."}, "a language and its evaluation; it judges nouns"},
 	{"internal/store", []string{"internal/inventory", "messages/..."}, "keeps the inventory's records"},
-	{"internal/hypervisor/...", []string{"messages/...", "stages/lifecycle"}, "runs qubes; knows no API but the interface of a driver"},
+	{"internal/hypervisor/...", []string{"messages/...", "stages/lifecycle", "stages/preload"}, "runs qubes; knows no API but the interface of a driver"},
 	{"internal/dashboard", []string{"internal/telemetry"}, "computes from the log alone (design: 9)"},
 	{"internal/loadtest", []string{"messages/...", "internal/telemetry"}, "a client like any other"},
 	{"internal/bench/...", []string{"messages/...", "internal/bench/..."}, "measures the daemon from outside"},

@@ -9,7 +9,6 @@ import (
 
 	"sallyport/messages"
 	"sallyport/messages/exception"
-	"sallyport/stages/lifecycle"
 )
 
 // Drill carries out the orders with which an operator rehearses faults, and no others. Safe for concurrent use.
@@ -28,18 +27,6 @@ func (Drill) Begin(o messages.Order, _ messages.Desk) (func(ctx context.Context)
 		return func(ctx context.Context) (messages.Reply, error) { return messages.Empty, stall(ctx, d) }, nil
 	}
 	return nil, exception.New(exception.QubesNotImplementedError, "there is no hypervisor to do that")
-}
-
-// Drilled carries out drills beside all that a Worker does.
-type Drilled struct{ *lifecycle.Worker }
-
-// Begin takes an order in.
-func (d Drilled) Begin(o messages.Order, desk messages.Desk) (func(context.Context) (messages.Reply, error), error) {
-	switch o.Kind {
-	case messages.DrillCrash, messages.DrillStall:
-		return Drill{}.Begin(o, desk)
-	}
-	return d.Worker.Begin(o, desk)
 }
 
 // stall is busy for d.

@@ -8,6 +8,7 @@ import (
 	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 	"sallyport/stages/properties"
+	"sallyport/stages/registry"
 )
 
 // ShutdownPatience is how long a shutdown that waits may take by its nature.
@@ -155,16 +156,7 @@ func (w *work) stopped(ctx context.Context) error {
 // remove forgets a disposable that is not needed any more (spec: model.md 5, auto_cleanup). One that is in use stays, as
 // it would if a client removed it.
 func (w *work) remove(ctx context.Context) error {
-	err := w.change(ctx, func(tx qube.Tx, q qube.Qube) error {
-		vm := []qube.EventArg{{Key: "vm", Value: q.Shown()}}
-		if err := tx.Fire(qube.Event{Name: "domain-pre-delete", Args: vm, Pre: true}); err != nil {
-			return err
-		}
-		if err := tx.RemoveQube(q.ID()); err != nil {
-			return err
-		}
-		return tx.Fire(qube.Event{Name: "domain-delete", Args: vm})
-	})
+	err := w.change(ctx, registry.Unregister)
 	if err == nil {
 		return nil
 	}

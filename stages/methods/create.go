@@ -4,7 +4,7 @@ import (
 	"sallyport/messages"
 	"sallyport/messages/qube"
 	"sallyport/stages"
-	"sallyport/stages/action"
+	"sallyport/stages/preload"
 	"sallyport/stages/registry"
 	"sallyport/stages/sanitize"
 )
@@ -42,23 +42,12 @@ func create(prefix, help string, class qube.Class, payload stages.Field[sanitize
 
 var createDisposable = stages.Declare(stages.Method[string, string]{
 	Name: "admin.vm.CreateDisposable", Dest: stages.AnyQube, Access: stages.Read | stages.Write, Scope: stages.Global,
-	Help: "create a disposable based on the destination, and tell its name",
+	Help: "hand out a disposable based on the destination, and tell its name; or have some made in advance",
 	Arg:  sanitize.Preload, Payload: sanitize.AsUUID,
-	Change: func(tx qube.Tx, g stages.Grant[string, string]) (messages.Reply, error) {
-		template, err := registry.DisposableTemplate(tx.System(), g.Source(), g.Dest())
-		if err != nil {
-			return messages.Empty, err
-		}
+	Work: func(v qube.View, g stages.Grant[string, string]) (messages.Order, error) {
 		if g.Arg() != "" {
-			return messages.Empty, action.CanPreload(tx.System(), template)
+			return preload.Ask(v, g.Dest(), g.Source()), nil
 		}
-		made, err := registry.Disposable(tx, g.Source(), template)
-		if err != nil {
-			return messages.Empty, err
-		}
-		if g.Payload() != "" {
-			return messages.Text(qube.ByID(made.ID()).Shown()), nil
-		}
-		return messages.Text(made.Shown()), nil
+		return preload.Take(v, g.Dest(), g.Source(), g.Payload() != ""), nil
 	},
 })

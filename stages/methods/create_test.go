@@ -196,7 +196,6 @@ func TestDisposables(t *testing.T) {
 			"admin.vm.CreateDisposable dom0":         "QubesException", // dom0 has no default_dispvm
 			"admin.vm.CreateDisposable away":         "QubesException",
 			"admin.vm.CreateDisposable+preload work": "QubesException",
-			"admin.vm.CreateDisposable+preload dvm":  ok, // base has what is needed
 			"admin.vm.CreateDisposable+foo dvm":      "PermissionDenied",
 		} {
 			method, dest, _ := strings.Cut(call, " ")
@@ -204,7 +203,9 @@ func TestDisposables(t *testing.T) {
 		}
 		assert.Equal(t, "ProtocolError", s.dom0("admin.vm.CreateDisposable", "dvm", "name"))
 	})
+	assert.Equal(t, ok, s.dom0("admin.vm.CreateDisposable+preload", "dvm", ""), "base has what is needed")
 	s.set("work", "default_dispvm", "dvm")
+	assert.Equal(t, ok, s.call("work", "admin.vm.CreateDisposable+preload", "dom0", ""))
 	assert.Regexp(t, `^OK disp\d`, s.call("work", "admin.vm.CreateDisposable", "dom0", ""), "of the source's default_dispvm")
 }
 

@@ -1,6 +1,7 @@
 package methods_test
 
 import (
+	"context"
 	"iter"
 	"path/filepath"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
+	"sallyport/stages/preload"
 	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 )
@@ -120,15 +122,34 @@ func (s *system) act(a stages.Authorized) (reply messages.Reply, err error) {
 	if a.Kind() == stages.Reads {
 		return a.Read()
 	}
-	if a.Kind() == stages.Works { // which there is nobody to do
-		_, err := a.Work()
-		return messages.Empty, err
+	if a.Kind() == stages.Works {
+		return s.work(a)
 	}
 	err = s.change(func(tx qube.Tx) (err error) {
 		reply, err = a.Change(tx)
 		return err
 	})
 	return reply, err
+}
+
+// work has disposables handed out; whatever else is work there is nobody to do here.
+func (s *system) work(a stages.Authorized) (messages.Reply, error) {
+	o, err := a.Work()
+	if err != nil || o.Kind != messages.DisposableTake && o.Kind != messages.DisposablePreload {
+		return messages.Empty, err
+	}
+	return desk{s}.Order(context.Background(), o)
+}
+
+// desk is what that work asks for.
+type desk struct{ s *system }
+
+func (d desk) Change(_ context.Context, change func(qube.Tx) error) error { return d.s.change(change) }
+func (d desk) Leave()                                                     {}
+func (d desk) Order(ctx context.Context, o messages.Order) (messages.Reply, error) {
+	work, err := preload.Worker{}.Begin(o, d)
+	require.NoError(d.s.t, err)
+	return work(ctx)
 }
 
 // change makes a change as the ledger does, and keeps what subscribers are told of it.

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"sallyport/actors"
+	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
@@ -304,16 +305,17 @@ func (e exceptions) differs(at place) (difference, bool) {
 }
 
 // served starts a daemon on book, and gives a way to call it: each call is a connection.
-func served(t *testing.T, book qube.Book, worker actors.Worker) func(request []byte) (frame []byte) {
+func served(t *testing.T, book qube.Book, power *lifecycle.Worker) func(request []byte) (frame []byte) {
 	dir, err := os.MkdirTemp("", "sallyport") // t.TempDir is too long for the name of a socket
 	require.NoError(t, err)
 	path := filepath.Join(dir, "s")
 	daemon, err := actors.Start(actors.Settings{
-		Catalogue: stages.NewCatalogue(methods.All()...),
-		Gate:      stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
-		Book:      book,
-		Worker:    worker,
-		Sockets:   map[stages.Socket]string{stages.Admin: path},
+		Catalogue:  stages.NewCatalogue(methods.All()...),
+		Gate:       stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
+		Book:       book,
+		Worker:     hypervisor.Crew{Power: power},
+		Attendants: map[string]actors.Attendant{"power": power},
+		Sockets:    map[stages.Socket]string{stages.Admin: path},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {

@@ -14,15 +14,24 @@ import (
 	"sallyport/messages/qube"
 	"sallyport/stages/action"
 	"sallyport/stages/properties"
+	"sallyport/stages/registry"
 )
 
-// Take is the order to hand a disposable of template out to by.
+// Take is the order to hand a disposable of template out to by. Of dom0 it is the order to do that with by's own
+// default_dispvm, whichever that is when its turn comes.
 func Take(v qube.View, template, by qube.Qube, asUUID bool) messages.Order {
 	o := messages.Order{Kind: messages.DisposableTake, Qube: template.ID(), Patience: patience(v, template),
 		Args: map[string]string{"by": by.ID().Shown()}}
 	if asUUID {
 		o.Args["uuid"] = "uuid"
 	}
+	return o
+}
+
+// Ask is the order to refill the template of by's disposables, as Take finds it.
+func Ask(v qube.View, template, by qube.Qube) messages.Order {
+	o := Refill(v, template, "api")
+	o.Args["by"] = by.ID().Shown()
 	return o
 }
 
@@ -68,24 +77,62 @@ func number(v qube.FeatureValue) int {
 	return max(0, n)
 }
 
-// patience is how long a disposable may take until it can be used (spec: model.md 6: 1.2 times the qrexec timeout).
+// patience is how long a disposable may take until it can be used (spec: model.md 6: 1.2 times the qrexec timeout). For
+// dom0, which has none, it is the system's default.
 func patience(v qube.View, template qube.Qube) time.Duration {
-	return time.Duration(properties.Int(v, template, properties.QrexecTimeout)) * 1200 * time.Millisecond
+	seconds := properties.Int(v, template, properties.QrexecTimeout)
+	if template.Class() == qube.AdminVM {
+		seconds = properties.Int(v, qube.Nobody, properties.DefaultQrexecTimeout)
+	}
+	return time.Duration(seconds) * 1200 * time.Millisecond
 }
 
-// Worker carries out the orders of this package. Safe for concurrent use.
+// Worker carries out the orders of this package, and sees to it that disposables wait. It is for the actors (actors.Worker,
+// actors.Attendant). Safe for concurrent use.
 type Worker struct{}
+
+// Attend is Keep, for which nobody has to wait.
+func (Worker) Attend(ctx context.Context, desk messages.Desk, ready func()) error {
+	ready()
+	return Keep(ctx, desk)
+}
 
 // Begin takes an order in. The function that it returns does the work, and returns soon after its context ends.
 func (Worker) Begin(o messages.Order, desk messages.Desk) (func(context.Context) (messages.Reply, error), error) {
 	w := work{desk: desk, order: o}
 	switch o.Kind {
 	case messages.DisposableTake:
-		return w.take, nil
+		return w.byTemplate(w.take), nil
 	case messages.DisposablePreload:
-		return func(ctx context.Context) (messages.Reply, error) { return messages.Empty, w.refill(ctx) }, nil
+		return w.byTemplate(w.refill), nil
 	}
 	return nil, exception.New(exception.QubesNotImplementedError, "this is no work on disposables")
+}
+
+// byTemplate has the actor of the template do what the order for dom0 is about (spec: model.md 6, CreateDisposable).
+func (w work) byTemplate(do func(context.Context) (messages.Reply, error)) func(context.Context) (messages.Reply, error) {
+	if w.order.Qube != qube.Dom0UUID {
+		return do
+	}
+	return func(ctx context.Context) (messages.Reply, error) {
+		inner := w.order
+		if err := w.change(ctx, func(tx qube.Tx, dom0 qube.Qube) error {
+			by, err := w.caller(tx)
+			if err != nil {
+				return err
+			}
+			template, err := registry.DisposableTemplate(tx, by, dom0)
+			if err != nil {
+				return err
+			}
+			inner.Qube, inner.Patience = template.ID(), patience(tx, template)
+			return nil
+		}); err != nil {
+			return messages.Empty, err
+		}
+		w.desk.Leave()
+		return w.desk.Order(ctx, inner)
+	}
 }
 
 // work is one order that is being carried out.

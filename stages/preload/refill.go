@@ -10,14 +10,22 @@ import (
 	"sallyport/stages/registry"
 )
 
-// refill makes disposables until as many wait as shall, and removes those that are too many.
-func (w work) refill(ctx context.Context) error {
+// refill makes disposables until as many wait as shall, and removes those that are too many. Others are handed out
+// meanwhile: what is on the lists is for the ledger to say.
+func (w work) refill(ctx context.Context) (messages.Reply, error) {
 	err := w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
-		if err := action.CanPreload(tx, template); err != nil && Wanted(tx, template) > 0 {
+		_, asked := w.order.Args["by"] // and is told, too, if it makes no sense
+		if asked {
+			if err := w.sound(tx, template); err != nil {
+				return err
+			}
+		}
+		if err := action.CanPreload(tx, template); err != nil && (asked || Wanted(tx, template) > 0) {
 			return err
 		}
 		return tell(tx, template, "domain-preload-dispvm-start", qube.EventArg{Key: "reason", Value: w.order.Args["reason"]})
 	})
+	w.desk.Leave()
 	for more := true; more && err == nil; {
 		var made, surplus qube.Qube
 		made, surplus, more, err = w.next(ctx)
@@ -29,7 +37,7 @@ func (w work) refill(ctx context.Context) error {
 			err = w.prepare(ctx, made)
 		}
 	}
-	return err
+	return messages.Empty, err
 }
 
 // next registers one disposable more in the list of those that are in progress, or takes one that is too many from the

@@ -37,6 +37,9 @@ func (w work) claim(ctx context.Context) (given qube.Qube, waited bool, err erro
 		if err != nil {
 			return err
 		}
+		if err := w.sound(tx, template); err != nil {
+			return err
+		}
 		if given, waited = ready(tx, template); !waited {
 			given, err = registry.Disposable(tx, by, template)
 			return err
@@ -84,6 +87,15 @@ func (w work) caller(v qube.View) (qube.Qube, error) {
 		return nil, exception.New(exception.QubesVMNotFoundError, "the qube that asked for a disposable is gone")
 	}
 	return by, nil
+}
+
+// sound fails if template is none for disposables, or none any more.
+func (w work) sound(v qube.View, template qube.Qube) error {
+	by, err := w.caller(v)
+	if err == nil {
+		_, err = registry.DisposableTemplate(v, by, template)
+	}
+	return err
 }
 
 // ready is the first in the list that was made completely and is still paused.

@@ -27,17 +27,18 @@ var (
 	TemplateForDispvms = named("template_for_dispvms")
 	VCPUs              = named("vcpus")
 
-	CheckUpdatesVM      = named("check_updates_vm")
-	DefaultAudiovm      = named("default_audiovm")
-	DefaultGuivm        = named("default_guivm")
-	DefaultNetvm        = named("default_netvm")
-	DefaultPool         = named("default_pool")
-	DefaultPoolKernel   = named("default_pool_kernel")
-	DefaultPoolPrivate  = named("default_pool_private")
-	DefaultPoolRoot     = named("default_pool_root")
-	DefaultPoolVolatile = named("default_pool_volatile")
-	DefaultTemplate     = named("default_template")
-	StatsInterval       = named("stats_interval")
+	CheckUpdatesVM       = named("check_updates_vm")
+	DefaultAudiovm       = named("default_audiovm")
+	DefaultGuivm         = named("default_guivm")
+	DefaultNetvm         = named("default_netvm")
+	DefaultPool          = named("default_pool")
+	DefaultPoolKernel    = named("default_pool_kernel")
+	DefaultPoolPrivate   = named("default_pool_private")
+	DefaultPoolRoot      = named("default_pool_root")
+	DefaultPoolVolatile  = named("default_pool_volatile")
+	DefaultTemplate      = named("default_template")
+	DefaultQrexecTimeout = named("default_qrexec_timeout")
+	StatsInterval        = named("stats_interval")
 )
 
 // The names that only this package speaks of.
@@ -60,7 +61,6 @@ var (
 	visibleIP6      = named("visible_ip6")
 
 	defaultKernel          = named("default_kernel")
-	defaultQrexecTimeout   = named("default_qrexec_timeout")
 	defaultShutdownTimeout = named("default_shutdown_timeout")
 )
 

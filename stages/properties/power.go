@@ -25,7 +25,7 @@ var power = []*Property{
 	},
 	{
 		Name: QrexecTimeout, Of: ofLocal, Type: integer, Load: Basic,
-		byDefault: fromTemplate(QrexecTimeout, fromSystem(defaultQrexecTimeout)),
+		byDefault: fromTemplate(QrexecTimeout, fromSystem(DefaultQrexecTimeout)),
 		rules:     []rule{positive},
 		effects:   []effect{tellBased},
 		Help:      "Seconds to wait for the qrexec agent after start.",

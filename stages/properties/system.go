@@ -96,7 +96,7 @@ var system = []*Property{
 		Help:      "Storage pool for new volatile volumes.",
 	},
 	{
-		Name: defaultQrexecTimeout, Type: integer, Load: OfSystem,
+		Name: DefaultQrexecTimeout, Type: integer, Load: OfSystem,
 		byDefault: always("60"),
 		rules:     []rule{positive},
 		Help:      "Default seconds to wait for the qrexec agent.",
