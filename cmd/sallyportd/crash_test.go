@@ -129,19 +129,30 @@ func TestCrashesInARowSwitchNothingOff(t *testing.T) {
 // An order is carried out even if its client has left before it was begun (spec: wire.md 5).
 func TestOrdersOutliveTheirClients(t *testing.T) {
 	p := start(t, nil, "--drill", "--demo")
+	before := p.qubesAtWork()
 	var stalled sync.WaitGroup
 	stalled.Go(func() {
-		_, err := p.call("drill.Stall+300ms", "work", "")
+		_, err := p.call("drill.Stall+300ms", "vault", "")
 		assert.NoError(t, err)
 	})
-	require.Eventually(t, func() bool { return strings.Contains(p.output(), `"sallyport.actor.kind":"qube"`) }, timeoutOfTests, tickOfTests)
+	require.Eventually(t, func() bool { return p.qubesAtWork() > before }, timeoutOfTests, tickOfTests)
 	conn, err := net.Dial("unix", p.socket)
 	require.NoError(t, err)
-	_, err = conn.Write(messages.FormatRequest("drill.Crash+qube", "dom0", "work", nil))
+	_, err = conn.Write(messages.FormatRequest("drill.Crash+qube", "dom0", "vault", nil))
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 	stalled.Wait()
 	assert.Eventually(t, func() bool { return len(p.events("actor.crashed")) == 1 }, timeoutOfTests, tickOfTests)
+}
+
+// qubesAtWork is how many qubes got an actor. Those that run had one when the daemon started; vault is halted.
+func (p *process) qubesAtWork() (n int) {
+	for _, l := range p.events("actor.started") {
+		if l.text("sallyport.actor.kind") == "qube" {
+			n++
+		}
+	}
+	return n
 }
 
 // A stalled qube keeps its own work waiting, in order, and nobody else's.
@@ -159,19 +170,13 @@ func TestStallHoldsItsQubeOnly(t *testing.T) {
 			order <- label
 		}()
 	}
-	stall("work", "1s", "the long one")
-	require.Eventually(t, func() bool { // its actor has started, so it is before the next
-		for _, l := range p.events("actor.started") {
-			if l.text("sallyport.actor.kind") == "qube" {
-				return true
-			}
-		}
-		return false
-	}, timeoutOfTests, tickOfTests)
-	stall("work", "1ms", "the one behind it")
+	before := p.qubesAtWork()
+	stall("vault", "1s", "the long one")
+	require.Eventually(t, func() bool { return p.qubesAtWork() > before }, timeoutOfTests, tickOfTests) // so it is before the next
+	stall("vault", "1ms", "the one behind it")
 	p.must("drill.Stall+1ms", "personal", "")
-	p.must("admin.vm.feature.Get+service.cups", "work", "")
-	p.must("admin.vm.feature.Set+x", "work", "1")
+	p.must("admin.vm.feature.Get+service.split-gpg", "vault", "")
+	p.must("admin.vm.feature.Set+x", "vault", "1")
 	order <- "all others"
 	calls.Wait()
 	assert.Equal(t, []string{"all others", "the long one", "the one behind it"}, []string{<-order, <-order, <-order})
