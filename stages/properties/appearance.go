@@ -29,7 +29,7 @@ var appearance = []*Property{
 	{
 		Name: icon, Of: []qube.Class{qube.AdminVM}, Type: str, Load: Basic,
 		set:       computed,
-		byDefault: func(r reading) string { return "adminvm-" + r.q.Label().Shown() },
+		byDefault: always("adminvm-black"),
 		Help:      "Fixed icon name.",
 	},
 	{
