@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sallyport/actors"
+	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
@@ -99,12 +100,14 @@ func (d *daemon) start() {
 		inventory.Options{Reactions: reactions.All(), Meter: host})
 	require.NoError(d.t, err)
 	host.Begin(book.View, simulated.Settings{MemoryMiB: hostMiB, CPUs: 4})
+	power := lifecycle.NewWorker(host)
 	running, err := actors.Start(actors.Settings{
-		Catalogue: stages.NewCatalogue(methods.All()...),
-		Gate:      stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
-		Book:      book,
-		Worker:    lifecycle.NewWorker(host),
-		Sockets:   map[stages.Socket]string{stages.Admin: d.socket()},
+		Catalogue:  stages.NewCatalogue(methods.All()...),
+		Gate:       stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
+		Book:       book,
+		Worker:     hypervisor.Crew{Power: power},
+		Attendants: map[string]actors.Attendant{"power": power},
+		Sockets:    map[stages.Socket]string{stages.Admin: d.socket()},
 	})
 	require.NoError(d.t, err)
 	d.stop = func() {
