@@ -191,6 +191,9 @@ func (g Grant[A, P]) Source() qube.Qube { return g.source }
 // Dest is the qube that the call is about.
 func (g Grant[A, P]) Dest() qube.Qube { return g.dest }
 
+// KeepsAll reports whether no item is taken from a list for this caller's sake.
+func (g Grant[A, P]) KeepsAll() bool { return len(g.filters) == 0 }
+
 // Keeps reports whether item may stay in a list for this caller. Methods that list ask it of every item.
 func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 	for _, keeps := range g.filters {

@@ -106,7 +106,7 @@ func Open(store Store, initial func() (*Snapshot, error), o Options) (inv *Inven
 	if err = store.Commit(found, s.revision, first); err != nil {
 		return nil, false, err
 	}
-	s.meter = o.Meter
+	s.meter, s.memo = o.Meter, &memo{}
 	inv.newest, inv.committed, inv.synced, inv.history.newest = s, s.revision, s.revision, s.revision
 	inv.published.Store(s)
 	return inv, fresh, nil
@@ -170,12 +170,14 @@ func (g *group) Try(change func(qube.Tx) error) error {
 	}
 	before := g.newest
 	t := &tx{Snapshot: *before, inventory: i}
+	t.memo = nil
 	err := change(t)
 	if err != nil || len(t.records) == 0 && len(t.events) == 0 {
 		g.announced(t, before)
 		return err
 	}
 	next := &t.Snapshot
+	next.memo = &memo{}
 	next.revision += qube.Revision(max(1, len(t.events)))
 	if len(t.events) > 0 {
 		batch := qube.Batch{Revision: next.revision, Events: t.events, Before: before, After: next}

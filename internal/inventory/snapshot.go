@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 
@@ -30,6 +31,7 @@ type Snapshot struct {
 	dispids  numbers
 	host     Host
 	meter    Meter
+	memo     *memo // nil while it is in the making
 }
 
 // Meter tells what a running qube uses of its host now. It answers at once, from memory. Safe for concurrent use.
@@ -77,6 +79,21 @@ func empty() *Snapshot {
 	s.byName, _, _ = s.byName.Insert([]byte(dom0.name.Shown()), dom0)
 	s.byID, _, _ = s.byID.Insert([]byte(dom0.id.Shown()), dom0.name)
 	return s
+}
+
+// memo is what was made of a snapshot.
+type memo struct{ kept sync.Map }
+
+// Memo is part of qube.Memo.
+func (s *Snapshot) Memo(key string, make func() any) any {
+	if s.memo == nil {
+		return make()
+	}
+	if made, ok := s.memo.kept.Load(key); ok {
+		return made
+	}
+	made, _ := s.memo.kept.LoadOrStore(key, make())
+	return made
 }
 
 // The methods of qube.View.

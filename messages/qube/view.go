@@ -146,6 +146,15 @@ type View interface {
 	Labels() iter.Seq[Label]
 }
 
+// Memo is a View that remembers what was made of it, for as long as it is kept itself. Only a view that everybody shares
+// is one: what is made of a masked view, or of a change in the making, is for one caller alone.
+type Memo interface {
+	View
+	// Memo gives what make gives, or gave when it was called with that key before. It may be called by many goroutines, and
+	// so may make; what is given is shared, and never changed.
+	Memo(key string, make func() any) any
+}
+
 // Writer is the power to change. Only the ledger gives it, inside a Tx. Each call is whole or does nothing and says why
 // in an error; an absent qube is exception.QubesVMNotFoundError. No call but Fire tells subscribers anything: what an API
 // method or a reaction means by a change is for it to say.

@@ -49,19 +49,24 @@ var qubes = []stages.Entry{
 
 // listQubes lists all for dom0 as destination, and otherwise the destination alone (spec: methods.yaml admin.vm.List).
 func listQubes(v qube.View, g plain) (messages.Reply, error) {
-	candidates := v.Qubes()
 	if g.Dest().Class() != qube.AdminVM {
-		candidates = only(g.Dest())
+		return action.Lines(only(g.Dest()), g.Keeps, qubeLine), nil
 	}
-	return action.Lines(candidates, g.Keeps, func(b []byte, q qube.Qube) []byte {
-		b = append(b, q.Shown()...)
-		b = append(b, " class="...)
-		b = append(b, q.Class()...)
-		b = append(b, " state="...)
-		b = append(b, stateOf(q)...)
-		b = append(b, " uuid="...)
-		return append(b, q.ID().Shown()...)
-	}), nil
+	all := func() any { return action.Lines(v.Qubes(), g.Keeps, qubeLine) }
+	if shared, ok := v.(qube.Memo); ok && g.KeepsAll() { // the list of all is asked for far more often than it changes
+		return shared.Memo("admin.vm.List", all).(messages.Reply), nil
+	}
+	return all().(messages.Reply), nil
+}
+
+func qubeLine(b []byte, q qube.Qube) []byte {
+	b = append(b, q.Shown()...)
+	b = append(b, " class="...)
+	b = append(b, q.Class()...)
+	b = append(b, " state="...)
+	b = append(b, stateOf(q)...)
+	b = append(b, " uuid="...)
+	return append(b, q.ID().Shown()...)
 }
 
 // stateOf is the power state as clients are told: dom0 and remote qubes always run (spec: model.md 4).
