@@ -215,7 +215,7 @@ func (r *request) finish(ctx actor.Context, reply messages.Reply, err error) {
 		e = r.d.translate(err, "request", typesOf, r.call.method())
 		frame = e.AppendFrame(nil)
 	} else {
-		frame = reply.AppendFrame(make([]byte, 0, len(reply.Body)+2))
+		frame = reply.Frame()
 	}
 	r.reply(e, frame)
 	r.write(ctx)

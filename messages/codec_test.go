@@ -169,6 +169,19 @@ func TestWhatIsSentIsRead(t *testing.T) {
 	})
 }
 
+// TestAFrameIsMadeOnce: it is the same whether it was made with the content or of it.
+func TestAFrameIsMadeOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		body := rapid.SliceOf(rapid.Byte()).Draw(t, "body")
+		plain, framed := messages.Reply{Body: body}, messages.Framed(append(messages.Begin(), body...))
+		require.Equal(t, plain.Frame(), framed.Frame())
+		require.Equal(t, string(body), string(framed.Body))
+		require.Equal(t, plain.AppendFrame(nil), framed.AppendFrame(nil))
+		_ = append(framed.Body, "more"...)
+		require.Equal(t, plain.Frame(), framed.Frame(), "who appends to the content appends to a copy")
+	})
+}
+
 func TestRepliesOfTextAndOfNothing(t *testing.T) {
 	assert.Equal(t, "0\x00", string(messages.Empty.AppendFrame(nil)))
 	assert.Equal(t, "0\x00", string(messages.Text("").AppendFrame(nil)))

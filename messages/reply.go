@@ -6,13 +6,30 @@ import (
 )
 
 // Reply is what a successful call sends back. Body is UTF-8 or empty, and not to be changed once it is here.
-type Reply struct{ Body []byte }
+type Reply struct {
+	Body  []byte
+	frame []byte // that Body is the end of, if there is one
+}
 
 // Empty is the reply of a call that has nothing to say.
 var Empty = Reply{}
 
 // Text is a reply of s.
-func Text(s string) Reply { return Reply{[]byte(s)} }
+func Text(s string) Reply { return Reply{Body: []byte(s)} }
+
+// Begin is what Framed takes: append the content to it.
+func Begin() []byte { return []byte{'0', 0} }
+
+// Framed is the reply of what was appended to Begin. Its frame is made already, and is sent as it is, however often.
+func Framed(begun []byte) Reply { return Reply{begun[2:len(begun):len(begun)], begun} }
+
+// Frame is the reply's frame, not to be changed.
+func (r Reply) Frame() []byte {
+	if r.frame != nil {
+		return r.frame
+	}
+	return r.AppendFrame(make([]byte, 0, len(r.Body)+2))
+}
 
 // AppendFrame appends the reply's frame to b: "0" NUL body (spec: wire.md 4).
 func (r Reply) AppendFrame(b []byte) []byte {

@@ -12,13 +12,13 @@ import (
 
 // Lines is a reply of one line for each item that keeps does not reject.
 func Lines[T qube.Noun](items iter.Seq[T], keeps func(qube.Noun) bool, line func([]byte, T) []byte) messages.Reply {
-	var b []byte
+	b := messages.Begin()
 	for item := range items {
 		if keeps(item) {
 			b = append(line(b, item), '\n')
 		}
 	}
-	return messages.Reply{Body: b}
+	return messages.Framed(b)
 }
 
 // Shown is the line of an item that stands for itself.

@@ -12,6 +12,7 @@ import (
 	"sallyport/internal/inventory"
 	"sallyport/messages/qube"
 	"sallyport/stages"
+	"sallyport/stages/permission"
 	"sallyport/stages/properties"
 )
 
@@ -113,6 +114,28 @@ func TestOneQubeIsFilteredToo(t *testing.T) {
 type metered qube.Usage
 
 func (m metered) Usage(qube.UUID) qube.Usage { return qube.Usage(m) }
+
+// TestTheListIsAsNewAsItsView: what is kept with a snapshot is not kept with the next, nor given to whoever sees less.
+func TestTheListIsAsNewAsItsView(t *testing.T) {
+	s := start(t)
+	all := s.dom0("admin.vm.List", "dom0", "")
+	assert.Equal(t, all, s.dom0("admin.vm.List", "dom0", ""))
+	require.Equal(t, ok, s.dom0("admin.vm.Create.TemplateVM", "dom0", "name=anew label=red"))
+	more := s.dom0("admin.vm.List", "dom0", "")
+	assert.Contains(t, more, "\nanew class=TemplateVM state=Halted uuid=")
+	assert.Equal(t, len(strings.Split(all, "\n"))+1, len(strings.Split(more, "\n")))
+	s.gate = stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...)
+	s.peer.Decided = true
+	assert.NotContains(t, s.call("work", "admin.vm.List", "dom0", ""), "anew")
+	s.gate = stages.NewGate(permission.Everyone{}, stages.Handler{Methods: []string{"admin.vm.List"}, Check: func(stages.Facts) (stages.Filter, error) {
+		return func(item qube.Noun) bool { return item.Shown() != "anew" }, nil
+	}})
+	assert.NotContains(t, s.call("work", "admin.vm.List", "dom0", ""), "anew")
+	assert.Equal(t, more, func() string {
+		s.gate = stages.NewGate(permission.Everyone{})
+		return s.call("work", "admin.vm.List", "dom0", "")
+	}())
+}
 
 // TestCurrentState is spec: methods.yaml admin.vm.CurrentState: what a qube uses is the meter's to say, what it may have at
 // most is its property maxmem.

@@ -43,13 +43,14 @@ type system struct {
 	book      *inventory.Inventory
 	catalogue *stages.Catalogue
 	gate      *stages.Gate
+	peer      messages.Peer
 	told      []string // what subscribers are told of the last call that changed something or tried to
 }
 
 // start makes a system of testdata/system.yaml.
 func start(t require.TestingT, handlers ...stages.Handler) *system {
 	return &system{
-		t: t, book: opened(t, filepath.Join("testdata", "system.yaml"), nil), catalogue: stages.NewCatalogue(methods.All()...),
+		t: t, peer: messages.Peer{Any: true}, book: opened(t, filepath.Join("testdata", "system.yaml"), nil), catalogue: stages.NewCatalogue(methods.All()...),
 		gate: stages.NewGate(permission.Everyone{}, append(handlers, permission.AdminExtension...)...),
 	}
 }
@@ -103,7 +104,7 @@ func (s *system) permitted(source, call, dest, payload string) (stages.Authorize
 	if err != nil {
 		return stages.Authorized{}, err
 	}
-	return s.gate.Judge(sanitized, &messages.Peer{Any: true}, s.book.View())
+	return s.gate.Judge(sanitized, &s.peer, s.book.View())
 }
 
 // qube is one that is there.
