@@ -195,25 +195,49 @@ func (x *index[T]) finish() {
 
 // Decide is Policy.Decide.
 func (c *Compiled) Decide(r Request, sys System) Decision {
-	q, denied := resolve(&r, sys)
-	if denied != "" {
-		return q.deny(AtRequest, denied, nil)
+	var s search
+	if why := s.resolve(r, sys); why != "" {
+		return s.deny(AtRequest, why, nil)
 	}
-	rule := c.first(&q)
+	rule := s.first(c)
 	if rule == nil {
-		return q.deny(NoRule, NoRuleMatches, nil)
+		return s.deny(NoRule, NoRuleMatches, nil)
 	}
-	return c.policy.conclude(&q, rule)
+	return c.policy.conclude(&s.question, rule)
+}
+
+// Allows says whether a request is allowed without asking anybody, and for which target: what filters and calls that
+// nobody waits at want to know (spec: policy.md 5). It allocates nothing, unless sys does.
+// A call through a relay, which is written anew, is the exception.
+func (c *Compiled) Allows(r Request, sys System) (target Token, ok bool) {
+	var s search
+	if s.resolve(r, sys) != "" {
+		return Token{}, false
+	}
+	rule := s.first(c)
+	if rule == nil || rule.Action != Allow {
+		return Token{}, false
+	}
+	d := s.allow(rule)
+	return d.Target, d.Verdict == Allow
 }
 
 // Policy is what was compiled.
 func (c *Compiled) Policy() *Policy { return c.policy }
 
+// search is one search for the first rule that matches.
+type search struct {
+	question
+	best       int32 // of those found
+	sourceTags *tags // if a long list asked for them
+	targetTags *tags
+}
+
 // first is the rule that decides; nil if there is none.
-func (c *Compiled) first(q *question) *Rule {
-	s := search{question: q, best: none}
-	if service := c.services[q.Service]; service != nil {
-		if b := service.arguments[q.Argument]; b != nil {
+func (s *search) first(c *Compiled) *Rule {
+	s.best = none
+	if service := c.services[s.Service]; service != nil {
+		if b := service.arguments[s.Argument]; b != nil {
 			s.bucket(b)
 		}
 		if service.any != nil {
@@ -228,14 +252,6 @@ func (c *Compiled) first(q *question) *Rule {
 		return nil
 	}
 	return &c.policy.rules[s.best]
-}
-
-// search is one search for the first rule that matches.
-type search struct {
-	*question
-	best   int32 // of those found
-	source *tags // of the source, if a long list asked for them
-	target *tags
 }
 
 // tags are a qube's tags, for as long as a search lasts.
@@ -253,7 +269,7 @@ func (s *search) of(q Qube, kept **tags) []string {
 }
 
 func (s *search) release() {
-	for _, t := range []*tags{s.source, s.target} {
+	for _, t := range []*tags{s.sourceTags, s.targetTags} {
 		if t != nil {
 			clear(t.all) // strings of an inventory that may be gone soon
 			spare.Put(t)
@@ -276,7 +292,7 @@ func (s *search) bucket(b *bucket) {
 	if x == nil {
 		return
 	}
-	p := &s.question.source
+	p := &s.source
 	s.group(x.words[All])
 	if p.dom0 {
 		s.group(x.words[AdminVM])
@@ -294,7 +310,7 @@ func (s *search) bucket(b *bucket) {
 		s.group(x.types[p.qube.Class])
 	}
 	if x.tags.index != nil {
-		for _, tag := range s.of(p.qube, &s.source) {
+		for _, tag := range s.of(p.qube, &s.sourceTags) {
 			s.group(x.tags.index[tag])
 		}
 		return
@@ -329,7 +345,7 @@ func (s *search) group(g *group) {
 		}
 		return
 	}
-	p := &s.question.target
+	p := &s.target
 	s.found(x.words[All])
 	if !p.dom0 {
 		s.found(x.words[AnyVM])
@@ -373,7 +389,7 @@ func (s *search) tagged(t *tagged[int32], p *party) {
 	switch {
 	case !p.known:
 	case t.index != nil:
-		for _, tag := range s.of(p.qube, &s.target) {
+		for _, tag := range s.of(p.qube, &s.targetTags) {
 			s.under(t.index, tag)
 		}
 	default:

@@ -118,9 +118,9 @@ func (d *Decision) Response() []string {
 
 // Decide is the reference: it asks rule after rule. Compiled decides alike, and faster.
 func (p *Policy) Decide(r Request, sys System) Decision {
-	q, denied := resolve(&r, sys)
-	if denied != "" {
-		return q.deny(AtRequest, denied, nil)
+	var q question
+	if why := q.resolve(r, sys); why != "" {
+		return q.deny(AtRequest, why, nil)
 	}
 	for i := range p.rules {
 		if q.matches(&p.rules[i]) {
@@ -158,17 +158,17 @@ func find(t Token, sys System) party {
 	return p
 }
 
-// question is a request with all that rules ask about it.
+// question is a request with all that rules ask about it. It points to nothing on the stack, so that it may live there.
 type question struct {
-	*Request
+	Request
 	sys    System
 	source party
 	target party // @dispvm: the template that it means
 }
 
 // resolve is what comes before the rules (spec: policy.md 4.1, 4.2, 4.3).
-func resolve(r *Request, sys System) (question, Why) {
-	q := question{Request: r, sys: sys}
+func (q *question) resolve(r Request, sys System) Why {
+	q.Request, q.sys = r, sys
 	requested, why := requestedTarget(r.Target)
 	q.target.text = requested
 	source := named(r.Source)
@@ -176,18 +176,18 @@ func resolve(r *Request, sys System) (question, Why) {
 	case r.Source == "@adminvm":
 		source = Token{Name, dom0}
 	case r.Source == "" || r.Source == "*" || r.Source[0] == '@':
-		return q, Malformed
+		return Malformed
 	}
 	if r.Service == "" || r.Argument == "" || r.Argument[0] != '+' {
-		return q, Malformed
+		return Malformed
 	}
 	if why != "" {
-		return q, why
+		return why
 	}
 	q.source = find(source, sys)
 	if r.RequestedSource != "" {
 		if why := q.relayed(); why != "" {
-			return q, why
+			return why
 		}
 	}
 	q.target = find(requested, sys)
@@ -208,10 +208,10 @@ func resolve(r *Request, sys System) (question, Why) {
 		q.target = find(requested.template(), sys)
 		q.target.text, q.target.dom0 = requested, false
 		if !q.target.known || !sys.DisposableTemplate(q.target.qube) {
-			return q, NotDisposable
+			return NotDisposable
 		}
 	}
-	return q, ""
+	return ""
 }
 
 // requestedTarget reads the target of a request.
@@ -322,7 +322,8 @@ func (p *Policy) conclude(q *question, r *Rule) Decision {
 	case Allow:
 		return q.allow(r)
 	case Ask:
-		return p.ask(q, r)
+		kept := *q // which the search for candidates keeps for longer than a stack lasts
+		return p.ask(&kept, r)
 	}
 	d := q.deny(AtRule, DenyRule, r)
 	d.Notify = r.Notify
