@@ -26,7 +26,7 @@ type service struct {
 const none = int32(1<<31 - 1)
 
 // few is how many rules or tags are asked one after the other, since a look-up costs as much.
-const few = 8
+const few, fewTags = 8, 2
 
 // bucket is some rules for the same service and argument, in order. There are few, or they have an index.
 type bucket struct {
@@ -37,7 +37,7 @@ type bucket struct {
 // cell is a rule's number and what it asks.
 type cell struct {
 	rule           int32
-	source, target *Token
+	source, target Token
 }
 
 // group is the rules of a bucket that have the same source.
@@ -80,7 +80,7 @@ func Compile(p *Policy) *Compiled {
 			continue // what is to be is never a source
 		}
 		k := key{r.Service, r.Argument}
-		cells[k] = append(cells[k], cell{int32(i), &r.Source, &r.Target})
+		cells[k] = append(cells[k], cell{int32(i), r.Source, r.Target})
 	}
 	for k, list := range cells {
 		b := newBucket(list)
@@ -111,10 +111,10 @@ func newBucket(list []cell) *bucket {
 	}
 	sources, order := map[Token][]cell{}, []Token(nil)
 	for _, c := range list {
-		if sources[*c.source] == nil {
-			order = append(order, *c.source)
+		if sources[c.source] == nil {
+			order = append(order, c.source)
 		}
-		sources[*c.source] = append(sources[*c.source], c)
+		sources[c.source] = append(sources[c.source], c)
 	}
 	x := &index[*group]{}
 	for _, t := range order {
@@ -133,7 +133,7 @@ func newGroup(list []cell) *group {
 		x.words[i] = none
 	}
 	for _, c := range list {
-		x.add(*c.target, c.rule)
+		x.add(c.target, c.rule)
 	}
 	x.finish()
 	return &group{byTarget: x, few: list[:1]}
@@ -144,7 +144,7 @@ func distinct(list []cell) []cell {
 	type pair struct{ source, target Token }
 	seen, kept := make(map[pair]bool, len(list)), list[:0]
 	for _, c := range list {
-		if p := (pair{*c.source, *c.target}); !seen[p] {
+		if p := (pair{c.source, c.target}); !seen[p] {
 			seen[p] = true
 			kept = append(kept, c)
 		}
@@ -183,7 +183,7 @@ func (x *index[T]) add(t Token, at T) {
 // finish makes the maps of long lists.
 func (x *index[T]) finish() {
 	for _, t := range []*tagged[T]{&x.tags, &x.templateTags} {
-		if len(t.list) <= few {
+		if len(t.list) <= fewTags {
 			continue
 		}
 		t.index = make(map[string]T, len(t.list))
@@ -283,7 +283,7 @@ func (s *search) bucket(b *bucket) {
 		if c.rule >= s.best {
 			return
 		}
-		if s.sourceIs(*c.source) && s.targetIs(*c.target) {
+		if s.sourceIs(c.source) && s.targetIs(c.target) {
 			s.best = c.rule
 			return
 		}
@@ -338,7 +338,7 @@ func (s *search) group(g *group) {
 			if c.rule >= s.best {
 				return
 			}
-			if s.targetIs(*c.target) {
+			if s.targetIs(c.target) {
 				s.best = c.rule
 				return
 			}
