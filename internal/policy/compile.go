@@ -199,11 +199,11 @@ func (c *Compiled) Decide(r Request, sys System) Decision {
 	if why := s.resolve(r, sys); why != "" {
 		return s.deny(AtRequest, why, nil)
 	}
-	rule := s.first(c)
-	if rule == nil {
+	number := s.first(c)
+	if number == none {
 		return s.deny(NoRule, NoRuleMatches, nil)
 	}
-	return c.policy.conclude(&s.question, rule)
+	return c.policy.conclude(&s.question, &c.policy.rules[number])
 }
 
 // Allows says whether a request is allowed without asking anybody, and for which target: what filters and calls that
@@ -214,11 +214,11 @@ func (c *Compiled) Allows(r Request, sys System) (target Token, ok bool) {
 	if s.resolve(r, sys) != "" {
 		return Token{}, false
 	}
-	rule := s.first(c)
-	if rule == nil || rule.Action != Allow {
+	number := s.first(c)
+	if number == none || c.policy.rules[number].Action != Allow {
 		return Token{}, false
 	}
-	d := s.allow(rule)
+	d := s.allow(&c.policy.rules[number])
 	return d.Target, d.Verdict == Allow
 }
 
@@ -233,8 +233,8 @@ type search struct {
 	targetTags *tags
 }
 
-// first is the rule that decides; nil if there is none.
-func (s *search) first(c *Compiled) *Rule {
+// first is the number of the rule that decides.
+func (s *search) first(c *Compiled) int32 {
 	s.best = none
 	if service := c.services[s.Service]; service != nil {
 		if b := service.arguments[s.Argument]; b != nil {
@@ -248,10 +248,7 @@ func (s *search) first(c *Compiled) *Rule {
 		s.bucket(c.any)
 	}
 	s.release()
-	if s.best == none {
-		return nil
-	}
-	return &c.policy.rules[s.best]
+	return s.best
 }
 
 // tags are a qube's tags, for as long as a search lasts.

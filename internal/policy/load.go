@@ -17,7 +17,7 @@ const (
 	MaxLine   = 64 << 10 // bytes
 	MaxFile   = 16 << 20 // bytes
 	MaxFiles  = 1 << 16  // files that are inserted, each time it happens
-	MaxRules  = 1 << 20
+	MaxRules  = 1 << 17
 	MaxErrors = 1000 // that are told
 )
 
@@ -195,7 +195,7 @@ func (l *loader) line(w where, number int, line string) {
 	case all[0].text[0] == '!':
 		l.direct(&directive{where: w, line: number, name: all[0], params: all[1:]})
 	case len(l.policy.rules) == MaxRules:
-		l.stop(w.file, TooManyRules, "rule", "at most 1048576 rules")
+		l.stop(w.file, TooManyRules, "rule", "at most 131072 rules")
 	default:
 		r, err := rule(all, w.bound)
 		if err != nil {

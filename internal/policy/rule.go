@@ -102,7 +102,7 @@ var actions = [...]string{Deny: "deny", Allow: "allow", Ask: "ask"}
 // String is how the action is written.
 func (a Action) String() string { return actions[a] }
 
-// Position is a place in a file. Line and Column count from one; zero is no line in particular, and the whole line.
+// Position is a place in a file. Line and Column count from one, Column in bytes; zero is no line in particular, and the whole line.
 type Position struct {
 	File         string
 	Line, Column int
@@ -179,10 +179,13 @@ func (e Effect) String() string {
 }
 
 // Same says whether two rules say the same, wherever they stand.
-func (r *Rule) Same(o *Rule) bool {
-	a, b := *r, *o
-	a.At, b.At, a.Implied, b.Implied = Position{}, Position{}, false, false
-	return a == b
+func (r *Rule) Same(o *Rule) bool { return r.bare() == o.bare() }
+
+// bare is what the rule says.
+func (r *Rule) bare() Rule {
+	b := *r
+	b.At, b.Implied = Position{}, false
+	return b
 }
 
 // Policy is the rules in the order in which they are asked.

@@ -64,16 +64,19 @@ type Facts struct {
 
 // Table is a System of plain facts, for tools and tests. It never changes.
 type Table struct {
-	all            []*Facts
-	byName, byUUID map[string]*Facts
+	all            []Facts
+	byName, byUUID map[string]*Facts // nil if they are few
 }
 
-// NewTable makes a Table of facts. Of two qubes with one name or one uuid the last one is found.
+// NewTable makes a Table of facts, each with a name of its own and a uuid of its own or none.
 func NewTable(facts ...Facts) *Table {
-	t := &Table{byName: map[string]*Facts{}, byUUID: map[string]*Facts{}}
+	t := &Table{all: facts}
+	if len(facts) <= few { // which are faster found than put in order
+		return t
+	}
+	t.byName, t.byUUID = map[string]*Facts{}, map[string]*Facts{}
 	for i := range facts {
 		f := &facts[i]
-		t.all = append(t.all, f)
 		t.byName[f.Name] = f
 		if f.UUID != "" {
 			t.byUUID[f.UUID] = f
@@ -102,29 +105,48 @@ func ReadTable(text []byte) (*Table, error) {
 	return NewTable(all...), nil
 }
 
-func (f *Facts) qube() Qube { return Qube{f.Name, f.UUID, f.Class, f} }
+func (f *Facts) qube() (Qube, bool) {
+	if f == nil {
+		return Qube{}, false
+	}
+	return Qube{f.Name, f.UUID, f.Class, f}, true
+}
 
 // Named implements System.
 func (t *Table) Named(name string) (Qube, bool) {
-	if f := t.byName[name]; f != nil {
-		return f.qube(), true
+	f := t.byName[name]
+	for i := range t.scanned() {
+		if t.all[i].Name == name {
+			f = &t.all[i]
+		}
 	}
-	return Qube{}, false
+	return f.qube()
 }
 
 // Identified implements System.
 func (t *Table) Identified(uuid string) (Qube, bool) {
-	if f := t.byUUID[uuid]; f != nil {
-		return f.qube(), true
+	f := t.byUUID[uuid]
+	for i := range t.scanned() {
+		if uuid != "" && t.all[i].UUID == uuid {
+			f = &t.all[i]
+		}
 	}
-	return Qube{}, false
+	return f.qube()
+}
+
+// scanned is how many qubes are looked at one after the other: all or none.
+func (t *Table) scanned() int {
+	if t.byName == nil {
+		return len(t.all)
+	}
+	return 0
 }
 
 // Qubes implements System.
 func (t *Table) Qubes() iter.Seq[Qube] {
 	return func(yield func(Qube) bool) {
-		for _, f := range t.all {
-			if !yield(f.qube()) {
+		for i := range t.all {
+			if q, _ := t.all[i].qube(); !yield(q) {
 				return
 			}
 		}
