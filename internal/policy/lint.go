@@ -13,9 +13,17 @@ type Reach struct {
 // nothing in any system.
 func Reaches(p *Policy) []Reach {
 	c, s, all := Compile(p), strangeTo(p), make([]Reach, len(p.rules))
+	dead := map[Rule][]int32{} // what hides rules that match the same
 	for i := range p.rules {
-		r, hiders := &all[i], []int32(nil)
+		r := &all[i]
 		r.Rule = &p.rules[i]
+		matches := r.Rule.bare()
+		matches.Effect = Effect{}
+		hiders, known := dead[matches]
+		if known {
+			r.By = p.numbered(hiders)
+			continue
+		}
 		for w := range worlds(s, r.Rule) {
 			first := c.decider(w)
 			if first == int32(i) {
@@ -26,14 +34,20 @@ func Reaches(p *Policy) []Reach {
 				hiders = append(hiders, first)
 			}
 		}
-		slices.Sort(hiders)
-		for _, h := range hiders {
-			if r.Witness == nil {
-				r.By = append(r.By, &p.rules[h])
-			}
+		if r.Witness == nil {
+			slices.Sort(hiders)
+			dead[matches] = hiders
+			r.By = p.numbered(hiders)
 		}
 	}
 	return all
+}
+
+func (p *Policy) numbered(numbers []int32) (rules []*Rule) {
+	for _, n := range numbers {
+		rules = append(rules, &p.rules[n])
+	}
+	return rules
 }
 
 // decider is the number of the first rule that matches in w.

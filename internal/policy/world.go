@@ -16,8 +16,12 @@ type World struct {
 // System is the qubes of the world.
 func (w *World) System() *Table { return NewTable(w.Qubes...) }
 
-// strange are words that no rule of some policies has.
-type strange struct{ service, argument, source, target, sourceUUID, targetUUID string }
+// strange are words that no rule of some policies has, and the classes that make a difference to them: those that they
+// name, and one that they do not.
+type strange struct {
+	service, argument, source, target, sourceUUID, targetUUID string
+	classes                                                   []string
+}
 
 func strangeTo(policies ...*Policy) strange {
 	known := map[string]bool{}
@@ -43,14 +47,22 @@ func strangeTo(policies ...*Policy) strange {
 			}
 		}
 	}
-	return strange{other("other.Service"), other("+other"), other("some-source"), other("some-target"), id(1), id(2)}
+	var classes []string
+	unnamed := false
+	for _, class := range Classes {
+		if class != adminVM && (known[class] || !unnamed) {
+			classes, unnamed = append(classes, class), unnamed || !known[class]
+		}
+	}
+	return strange{other("other.Service"), other("+other"), other("some-source"), other("some-target"), id(1), id(2), classes}
 }
 
 // worlds are all ways in which one request can match all of the rules, the least of each: nobody has a tag, a name or a
 // property that the rules do not ask for. A rule that matches in such a world matches in every world in which the request
 // takes that way, since a rule asks for what is there and never for what is not. So if something can be first to match in
 // any world, it is first in one of these: that is what makes the analysis exact. A qube has exactly one class, so each is
-// tried.
+// tried that
+// makes a difference.
 func worlds(s strange, rules ...*Rule) iter.Seq[*World] {
 	return func(yield func(*World) bool) {
 		service, argument := "*", "*"
@@ -61,8 +73,8 @@ func worlds(s strange, rules ...*Rule) iter.Seq[*World] {
 		}
 		agree(&service, s.service, "*")
 		agree(&argument, s.argument, "*")
-		for _, source := range sources(rules) {
-			for _, target := range targets(rules) {
+		for _, source := range s.sources(rules) {
+			for _, target := range s.targets(rules) {
 				if w := s.world(source, target); w != nil {
 					w.Request.Service, w.Request.Argument = service, argument
 					if !yield(w) {
@@ -111,33 +123,30 @@ func (s *shape) asks(t Token) bool {
 	return false
 }
 
-// classes are s with each class that it may be of.
-func (s shape) classes() (all []shape) {
+// each is s with each class that it may be of.
+func (s shape) each(classes []string) (all []shape) {
 	if s.dom0 {
 		s.name, s.uuid, s.class = dom0, dom0UUID, adminVM
 	}
 	if s.class != "" {
 		return []shape{s}
 	}
-	for _, class := range Classes {
-		if class != adminVM {
-			s.class = class
-			all = append(all, s)
-		}
+	for _, s.class = range classes {
+		all = append(all, s)
 	}
 	return all
 }
 
 // sources are the qubes that all rules have as a source.
-func sources(rules []*Rule) (all []shape) {
+func (s strange) sources(rules []*Rule) (all []shape) {
 next:
-	for _, s := range []shape{{}, {dom0: true}} {
+	for _, q := range []shape{{}, {dom0: true}} {
 		for _, r := range rules {
-			if !s.asks(r.Source) {
+			if !q.asks(r.Source) {
 				continue next
 			}
 		}
-		all = append(all, s.classes()...)
+		all = append(all, q.each(s.classes)...)
 	}
 	return all
 }
@@ -173,7 +182,7 @@ func (a *aim) asks(t Token) bool {
 }
 
 // targets are the targets that all rules have.
-func targets(rules []*Rule) (all []aim) {
+func (s strange) targets(rules []*Rule) (all []aim) {
 next:
 	for _, a := range []aim{{kind: Name}, {kind: AdminVM}, {kind: Default}, {kind: DispVM}, {kind: DispVM, defaulted: true}, {kind: DispVMName}, {kind: Name, qube: shape{dom0: true}}} {
 		for _, r := range rules {
@@ -185,7 +194,7 @@ next:
 			all = append(all, a)
 			continue
 		}
-		for _, a.qube = range a.qube.classes() {
+		for _, a.qube = range a.qube.each(s.classes) {
 			all = append(all, a)
 		}
 	}
