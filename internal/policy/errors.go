@@ -37,7 +37,7 @@ const (
 	LineTooLong       Reason = "line-too-long"
 	ControlCharacter  Reason = "control-character"
 	NotText           Reason = "not-utf-8"
-	TooManyFiles      Reason = "too-many-files"
+	TooMuchText       Reason = "too-much-text"
 	TooManyRules      Reason = "too-many-rules"
 	TooManyLoadErrors Reason = "too-many-errors"
 )

@@ -15,8 +15,7 @@ import (
 const (
 	MaxDepth  = 16       // of includes in includes (spec: policy.md 3, SAFER)
 	MaxLine   = 64 << 10 // bytes
-	MaxFile   = 16 << 20 // bytes
-	MaxFiles  = 1 << 16  // files that are inserted, each time it happens
+	MaxText   = 16 << 20 // bytes, each time they are inserted; a line and a file count for 32 more
 	MaxRules  = 1 << 17
 	MaxErrors = 1000 // that are told
 )
@@ -66,7 +65,7 @@ type loader struct {
 	fs      fs.FS
 	sources Sources
 	files   map[string]content
-	count   int // of files inserted
+	text    int // that was inserted: see MaxText
 	full    bool
 	policy  Policy
 	errors  LoadErrors
@@ -147,11 +146,7 @@ func (l *loader) list(dir string, wanted func(name string) bool) (names []string
 
 // insert reads the file at w. by is the directive that asks for it, nil for a top-level file.
 func (l *loader) insert(w where, by *directive) {
-	if l.full {
-		return
-	}
-	if l.count++; l.count > MaxFiles {
-		l.stop(w.file, TooManyFiles, "file", "at most 65536 files, includes counted each time")
+	if !l.takes(w.file, 0) {
 		return
 	}
 	if by != nil && slices.Contains(w.stack, w.file) {
@@ -173,9 +168,17 @@ func (l *loader) insert(w where, by *directive) {
 	}
 }
 
+// takes counts text that is inserted. A few files that include one another often are a lot of it.
+func (l *loader) takes(file string, bytes int) bool {
+	if l.text += 32 + bytes; l.text > MaxText && !l.full {
+		l.stop(file, TooMuchText, "file", "at most 16 MiB in all, included files counted each time")
+	}
+	return !l.full
+}
+
 // line reads one line.
 func (l *loader) line(w where, number int, line string) {
-	if l.full {
+	if !l.takes(w.file, len(line)) {
 		return
 	}
 	at := func(err *LoadError) {
@@ -375,7 +378,7 @@ func (l *loader) read(file string) content {
 			return content{wrong: unreadable(file, err)}
 		}
 		defer f.Close()
-		all, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+		all, err := io.ReadAll(io.LimitReader(f, MaxText+1))
 		if err != nil {
 			return content{wrong: unreadable(file, err)}
 		}
@@ -387,7 +390,7 @@ func (l *loader) read(file string) content {
 
 // split makes lines, without their ends, of what a file holds.
 func split(file string, all []byte) content {
-	if len(all) > MaxFile {
+	if len(all) > MaxText {
 		return content{wrong: &LoadError{At: Position{File: file}, Reason: FileTooLong, Read: "file", Expected: "at most 16 MiB"}}
 	}
 	var lines []string
