@@ -141,8 +141,14 @@ type party struct {
 
 // find looks up the qube that t names. A keyword for dom0 is in no table of qubes, so that it has neither type nor tags
 // (spec: policy.md 4.5).
-func find(t Token, sys System) party {
-	p := party{text: t, dom0: t.isDom0()}
+func find(t Token, sys System) (p party) {
+	p.find(t, sys)
+	return p
+}
+
+// find is find, in place of p, which names nothing yet.
+func (p *party) find(t Token, sys System) {
+	p.text = t
 	switch t.Kind {
 	case Name:
 		p.name = t.Value
@@ -153,9 +159,8 @@ func find(t Token, sys System) party {
 	}
 	if p.known {
 		p.name, p.uuid = p.qube.Name, p.qube.UUID
-		p.dom0 = p.dom0 || p.name == dom0
 	}
-	return p
+	p.dom0 = t.isDom0() || p.name == dom0
 }
 
 // question is a request with all that rules ask about it. It points to nothing on the stack, so that it may live there.
@@ -184,13 +189,13 @@ func (q *question) resolve(r Request, sys System) Why {
 	if why != "" {
 		return why
 	}
-	q.source = find(source, sys)
+	q.source.find(source, sys)
 	if r.RequestedSource != "" {
 		if why := q.relayed(); why != "" {
 			return why
 		}
 	}
-	q.target = find(requested, sys)
+	q.target.find(requested, sys)
 	switch requested.Kind {
 	case Name, UUID:
 		if !q.target.known && !q.target.dom0 {
@@ -347,13 +352,15 @@ func (q *question) allow(r *Rule) Decision {
 
 // destination is where a call goes, or why it goes nowhere.
 func (q *question) destination(redirect Token) (party, Why) {
-	target := q.target
-	if !redirect.IsZero() {
-		target = find(redirect, q.sys)
+	var target party
+	if redirect.IsZero() {
+		target = q.target
+	} else {
+		target.find(redirect, q.sys)
 	}
 	switch target.text.Kind {
 	case AdminVM:
-		return find(Token{Name, dom0}, q.sys), ""
+		return party{text: Token{Name, dom0}, name: dom0, dom0: true}, ""
 	case Name, UUID:
 		if !target.known && !target.dom0 {
 			return party{}, NoTarget

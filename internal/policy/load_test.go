@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -207,6 +208,16 @@ func TestADirectoryOfTheMachineLoads(t *testing.T) {
 	require.NoError(t, os.Symlink("nowhere", root+"/p/30-gone.policy"))
 	_, err = policy.Load(os.DirFS("/"), sources)
 	assert.EqualError(t, err, root+"/p/30-gone.policy: file: expected a file that can be read (no such file or directory)")
+}
+
+// TestTheStockPolicyLoads as it is delivered.
+func TestTheStockPolicyLoads(t *testing.T) {
+	dir, err := filepath.Abs("../../config/policy.d")
+	require.NoError(t, err)
+	p, err := policy.Load(os.DirFS("/"), policy.Sources{Dirs: []string{dir}})
+	require.NoError(t, err)
+	assert.NotEmpty(t, p.Rules())
+	assert.Empty(t, policy.Lint(p, policy.Knowledge{}))
 }
 
 // unreadable is a file system on which reading fails.
