@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -66,6 +67,14 @@ func TestReachesIsExact(t *testing.T) {
 	assert.Greater(t, live, dead/10, "the test has gone blind")
 }
 
+// alike are rules for all calls between qubes of one class.
+const alike = `x * @type:AppVM @type:AppVM deny
+x * @type:DispVM @type:DispVM deny
+x * @type:StandaloneVM @type:StandaloneVM deny
+x * @type:TemplateVM @type:TemplateVM deny
+x * @type:RemoteVM @type:RemoteVM deny
+`
+
 // TestLintFinds what it should, and nothing where nothing is wrong.
 func TestLintFinds(t *testing.T) {
 	sys := policy.NewTable(policy.Facts{Name: "work", Tags: []string{"mine"}}, policy.Facts{Name: "dvm", DisposableTemplate: true}, policy.Facts{Name: "dom0"})
@@ -84,6 +93,9 @@ func TestLintFinds(t *testing.T) {
 		{"x * work @dispvm deny\nx * work @dispvm:dvm deny", nil}, // work may ask for dvm by name
 		{"x * work @dispvm:@tag:mine deny\nx * work @anyvm allow\nx * work @dispvm:dvm deny", []string{"3 hidden  2"}},
 		{"* * @anyvm @anyvm deny\nx * work work allow", []string{"2 hidden  1"}},
+		{alike + "x * work work allow", []string{"6 hidden  12345"}}, // a qube is of its own class
+		{alike + "x * uuid:1 uuid:1 allow", []string{"6 hidden  12345", "6 unknown-name uuid:1 ", "6 unknown-name uuid:1 "}},
+		{alike + "x * work vault allow", []string{"6 unknown-name vault "}}, // and not of another's
 		{"x * @dispvm:dvm * deny", []string{"1 impossible  "}},
 		{"x * @type:AdminVM work allow\nx * dom0 work allow", []string{"2 hidden  1"}},
 		{"x * work @type:Foo allow", []string{"1 impossible  ", "1 unknown-class @type:Foo "}},
@@ -168,6 +180,36 @@ func TestOfEqualPoliciesNothingDiffers(t *testing.T) {
 	all, complete := policy.Diff(parse(t, "x * a b allow\nx * c d deny\n* * * * deny"), parse(t, "x * c d deny\nx * a b allow\n"))
 	assert.True(t, complete)
 	assert.Empty(t, all)
+}
+
+// TestADifferenceMayTakeTwoRules: a request that both match, and neither alone shows.
+func TestADifferenceMayTakeTwoRules(t *testing.T) {
+	for _, c := range []struct{ before, after, target string }{
+		{"x * work @dispvm deny\nx * work @dispvm:dvm allow", "x * work @dispvm:dvm allow", "@dispvm"}, // the default
+		{"x * work @tag:a deny\nx * work @tag:b allow", "x * work @tag:b allow", "some-target"},
+		{"x * uuid:1 @anyvm deny\nx * work vault allow", "x * work vault allow", "vault"},
+	} {
+		all, complete := policy.Diff(parse(t, c.before), parse(t, c.after))
+		assert.True(t, complete)
+		if assert.Len(t, all, 1, c.before) {
+			assert.Equal(t, "p:1", all[0].Old.At.String())
+			assert.Equal(t, "p:1", all[0].New.At.String())
+			assert.Equal(t, c.target, all[0].Witness.Request.Target)
+		}
+	}
+}
+
+// TestALargePolicyIsComparedByWhatMoved: were all its rules compared with all, there would be no end.
+func TestALargePolicyIsComparedByWhatMoved(t *testing.T) {
+	var lines []string
+	for i := range 6000 {
+		lines = append(lines, fmt.Sprintf("x * q%d q%d %s\n", i, i, []string{"allow", "deny"}[i%2]))
+	}
+	before := parse(t, "x * q1 @anyvm ask\n"+strings.Join(lines, "")+"x * q2 @anyvm ask\n")
+	after := parse(t, "x * q2 @anyvm ask\n"+strings.Join(lines, "")+"x * q1 @anyvm ask\n")
+	all, complete := policy.Diff(before, after)
+	assert.True(t, complete)
+	assert.Len(t, all, 2, "from q1 to q1, and from q2 to q2")
 }
 
 // TestExplain on the questions that administrators have.

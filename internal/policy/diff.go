@@ -22,10 +22,10 @@ func Diff(before, after *Policy) (all []Difference, complete bool) {
 	old, new := Compile(before), Compile(after)
 	s, tried := strangeTo(before, after), 0
 	seen := map[[2]int32]bool{}
-	try := func(rules ...*Rule) {
+	try := func(rules ...*Rule) (more bool) {
 		for w := range worlds(s, rules...) {
 			if tried++; tried > MaxWorlds {
-				return
+				return false
 			}
 			was, is := old.decider(w), new.decider(w)
 			pair := [2]int32{was, is}
@@ -37,6 +37,7 @@ func Diff(before, after *Policy) (all []Difference, complete bool) {
 			d.Was, d.Is = before.Decide(w.Request, w.System()), after.Decide(w.Request, w.System())
 			all = append(all, d)
 		}
+		return true
 	}
 	removed, added := unlike(before.rules, after.rules)
 	for _, one := range []struct {
@@ -45,15 +46,17 @@ func Diff(before, after *Policy) (all []Difference, complete bool) {
 	}{{removed, after}, {added, before}} {
 		others := one.others.byService()
 		for _, r := range one.changed {
-			try(r)
+			if !try(r) {
+				return all, false
+			}
 			for _, o := range others.meeting(r) {
-				if o.Effect != r.Effect {
-					try(r, o)
+				if o.Effect != r.Effect && !try(r, o) {
+					return all, false
 				}
 			}
 		}
 	}
-	return all, tried <= MaxWorlds
+	return all, true
 }
 
 // rule is the rule with that number; nil if it is none's.

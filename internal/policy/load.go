@@ -162,7 +162,7 @@ func (l *loader) insert(w where, by *directive) {
 		l.fail(text.wrong)
 		return
 	}
-	w.stack = append(slices.Clip(w.stack), w.file)
+	w.stack = append(w.stack, w.file)
 	for i, line := range text.lines {
 		l.line(w, i+1, line)
 	}

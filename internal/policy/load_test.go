@@ -255,6 +255,22 @@ func TestWhatLoadsPrintsAndLoadsEqual(t *testing.T) {
 	})
 }
 
+// TestRulesArePrintedInOneWay.
+func TestRulesArePrintedInOneWay(t *testing.T) {
+	p, err := policy.Parse("p", `
+ a	*  dom0 uuid:00000000-0000-0000-0000-000000000000	ask  notify=no autostart=no default_target=@adminvm user= target=uuid:00000000-0000-0000-0000-000000000000
+a * b c allow autostart=yes notify=yes user=root target=dom0
+a * b c deny notify=yes
+a * b c deny notify=no`)
+	require.NoError(t, err)
+	assert.Equal(t, `a * @adminvm @adminvm ask target=uuid:00000000-0000-0000-0000-000000000000 default_target=dom0 autostart=no
+a * b c allow target=dom0 user=root notify=yes
+a * b c deny
+a * b c deny notify=no
+`, p.String())
+	reloads(t, p)
+}
+
 // FuzzParse: no text makes loading panic, in either format; what loads, prints and loads equal.
 func FuzzParse(f *testing.F) {
 	_, all := readVectors(f)
