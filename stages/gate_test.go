@@ -64,7 +64,7 @@ func (c verdict) check(t *testing.T) {
 		}
 	}
 	judge := &policy{allows: func(s stages.Subject) bool {
-		assert.Equal(t, []any{"t.Read", known, there, "x"}, []any{s.Entry.Name, s.Source != qube.Nobody, s.Dest != qube.Nobody, s.Arg}, at("asked of another"))
+		assert.Equal(t, []any{"t.Read", known, there, "x"}, []any{s.Service, s.Source != qube.Nobody, s.Dest != qube.Nobody, s.Arg}, at("asked of another"))
 		return c.allowed
 	}}
 	veto := exception.New(exception.QubesVMInUseError, "a handler says no")

@@ -67,6 +67,9 @@ func propertyOf(h holder) []stages.Entry {
 			Name: h.prefix + "GetAll", Dest: h.dest, Access: stages.Read, Scope: h.scope,
 			Help: "tell the values of all of " + h.whose + " properties",
 			Arg:  stages.None, Payload: stages.None,
+			PerItem: func(dest qube.Qube, item qube.Noun) stages.Subject { // spec: extensions.md 7, SAFER
+				return stages.Subject{Service: h.prefix + "Get", Dest: dest, Arg: item.Shown()}
+			},
 			Read: func(v qube.View, g plain) (messages.Reply, error) {
 				q := h.of(g.Dest())
 				return h.lines(g, func(b []byte, p *properties.Property) []byte {

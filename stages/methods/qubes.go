@@ -30,6 +30,9 @@ var qubes = []stages.Entry{
 		Name: "admin.vm.List", Dest: stages.AnyQube, Access: stages.Read, Scope: stages.Global,
 		Help: "list all qubes, or the destination, with class, state and UUID",
 		Arg:  stages.None, Payload: stages.None,
+		PerItem: func(_ qube.Qube, item qube.Noun) stages.Subject { // spec: extensions.md 3
+			return stages.Subject{Service: "admin.vm.List", Dest: item.(qube.Qube)}
+		},
 		Read: listQubes,
 	}),
 	stages.Declare(stages.Method[nothing, nothing]{
