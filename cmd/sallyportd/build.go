@@ -18,6 +18,8 @@ import (
 	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
+	"sallyport/internal/judge"
+	"sallyport/internal/policy"
 	"sallyport/internal/store"
 	"sallyport/internal/telemetry"
 	"sallyport/messages"
@@ -38,6 +40,7 @@ type daemon struct {
 	isReady bool
 	actors  *actors.Daemon
 	book    *inventory.Inventory
+	policy  *judge.Keeper
 	driver  *simulated.Driver
 	failed  chan error // something stopped that should not
 	closers []func() error
@@ -72,13 +75,17 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err = ownDir(cfg.SocketDir, passable(), 0o755); err != nil {
 		return d, err
 	}
+	verdicts := judge.New()
+	if err = d.keepPolicy(verdicts); err != nil {
+		return d, err
+	}
 	entries, crew := methods.All(), hypervisor.Crew{Power: lifecycle.NewWorker(d.driver)}
 	if cfg.Drill {
 		entries = append(entries, methods.Drill()...)
 	}
 	d.actors, err = actors.Start(actors.Settings{
 		Catalogue:      stages.NewCatalogue(entries...),
-		Gate:           stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...),
+		Gate:           stages.NewGate(verdicts, permission.AdminExtension...),
 		Book:           d.book,
 		Worker:         crew,
 		Attendants:     map[string]actors.Attendant{"power": crew.Power, "disposables": crew.Disposables},
@@ -216,6 +223,22 @@ func (d *daemon) openInventory() error {
 	}
 	d.log.Daemon(event, zap.String(telemetry.KeyPath, dir), zap.String(telemetry.KeyReason, from),
 		zap.Uint64(telemetry.KeyRevision, uint64(book.View().Revision())))
+	return nil
+}
+
+// keepPolicy has j judge by the policy's files. That there is none yet, or that it does not load, is for the log and for
+// health to say: dom0 is served all the same.
+func (d *daemon) keepPolicy(j *judge.Judge) error {
+	sources := policy.Sources{Legacy: policy.DefaultSources.Legacy}
+	for _, dir := range d.cfg.PolicyDirs {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		sources.Dirs = append(sources.Dirs, dir)
+	}
+	d.policy = judge.Keep(j, sources, d.log, systemClock{})
+	d.onClose(d.policy.Close)
 	return nil
 }
 
