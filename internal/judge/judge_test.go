@@ -291,7 +291,7 @@ func TestGenerations(t *testing.T) {
 func BenchmarkAllows(b *testing.B) {
 	v := vectorsSystem(b)
 	j := using(b, "s * @tag:mgmt @tag:work allow target=dom0")
-	for name, dest := range map[string]qube.Qube{"there": named(b, v, "vault"), "absent": qube.Nobody} {
+	for name, dest := range map[string]qube.Qube{"allowed": named(b, v, "vault"), "denied": named(b, v, "std"), "absent": qube.Nobody} {
 		b.Run(name, func(b *testing.B) {
 			s := stages.Subject{Service: "s", Source: named(b, v, "mgmt"), Dest: dest, Arg: "nobody.names.it"}
 			for b.Loop() {
