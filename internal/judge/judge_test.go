@@ -246,9 +246,9 @@ s * @anyvm @anyvm deny
 	} {
 		s := stages.Subject{Service: "s", Source: named(t, v, c.source), Dest: named(t, v, c.dest), Arg: c.arg}
 		assert.Equal(t, c.want, j.Allows(v, s), "%+v", c)
-		assert.Zero(t, testing.AllocsPerRun(100, func() { j.Allows(v, s) }), "%+v", c)
+		assert.Zero(t, allocations(func() { j.Allows(v, s) }), "%+v", c)
 		s.Dest = qube.Nobody
-		assert.Zero(t, testing.AllocsPerRun(100, func() { j.Allows(v, s) }), "%+v of nobody", c)
+		assert.Zero(t, allocations(func() { j.Allows(v, s) }), "%+v of nobody", c)
 	}
 }
 
@@ -286,6 +286,15 @@ func TestGenerations(t *testing.T) {
 	assert.EqualValues(t, 1, j.Generation())
 	j.Use(&policy.Policy{})
 	assert.EqualValues(t, 2, j.Generation())
+}
+
+// allocations is the least of many runs: the race detector has pools forget some of what they hold.
+func allocations(fn func()) float64 {
+	least := testing.AllocsPerRun(1, fn)
+	for range 50 {
+		least = min(least, testing.AllocsPerRun(1, fn))
+	}
+	return least
 }
 
 func BenchmarkAllows(b *testing.B) {
