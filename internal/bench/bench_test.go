@@ -207,8 +207,8 @@ func TestARun(t *testing.T) {
 			assert.Positive(t, p.CPU, "%s %s", p.Part, p.Server)
 		}
 	}
-	assert.Len(t, b.points, 2*(3*3+2+3*3+3+2*2+3), "two repetitions: reads at three levels of three servers, writes at two sizes, "+
-		"qvm-ls at three sizes and lists of three servers, reads at two levels without and beside starts, three kinds of changes")
+	assert.Len(t, b.points, 2*(3*3+2+3*3+3+2*2+3+2), "two repetitions: reads at three levels of three servers, writes at two sizes, "+
+		"qvm-ls at three sizes and lists of three servers, reads at two levels without and beside starts, three kinds of changes, reads by two sources")
 	assert.Len(t, b.silent, 2*2)
 	assert.Len(t, b.fsyncs, 400)
 	assert.False(t, math.IsNaN(b.setRatio().Median))

@@ -103,7 +103,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	only := flags.String("only", strings.Join(parts, ","), "comma-separated `PARTS` to run")
 	servers := flags.String("servers", "", "comma-separated `NAMES` of servers to run, the baseline first; default: plain,warn,info and every --server")
 	kinds := slices.Clone(builtin)
-	flags.Func("server", "another server, or another command for one of the three: `NAME=COMMAND`, with {bin} {dir} {inventory} {qubes} {replies} {http}; repeatable",
+	flags.Func("server", "another server, or another command for one of the three: `NAME=COMMAND`, with {bin} {dir} {inventory} {qubes} {replies} {policy} {http}; repeatable",
 		func(s string) error {
 			name, command, ok := strings.Cut(s, "=")
 			if !ok || name == "" || strings.ContainsAny(name, "/,") || len(strings.Fields(command)) == 0 {

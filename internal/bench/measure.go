@@ -19,7 +19,7 @@ import (
 )
 
 // The parts that --only chooses from, in the order they run.
-var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events"}
+var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events", "policy"}
 
 // plan is what to do, and for how long.
 type plan struct {
@@ -136,6 +136,11 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if warn >= 0 && slices.Contains(b.Parts, "events") {
 		if err := b.events(ctx, b.Servers[warn]); err != nil {
+			return err
+		}
+	}
+	if warn >= 0 && slices.Contains(b.Parts, "policy") {
+		if err := b.policies(ctx, b.Servers[warn]); err != nil {
 			return err
 		}
 	}
@@ -286,13 +291,14 @@ func (b *bench) sets(ctx context.Context, k kind) error {
 	return nil
 }
 
-// load runs the load generator once and keeps the point.
-func (b *bench) load(ctx context.Context, rep int, part string, s *server, mode string, workers, qubes int) error {
+// load runs the load generator once and keeps the point. more are flags of its own.
+func (b *bench) load(ctx context.Context, rep int, part string, s *server, mode string, workers, qubes int, more ...string) error {
 	before, err := b.account(ctx, s)
 	if err != nil {
 		return err
 	}
 	cmd := b.loadgen(ctx, s, mode, workers, qubes)
+	cmd.Args = append(cmd.Args, more...)
 	out, err := cmd.Output()
 	var load terms.Load
 	if json.Unmarshal(out, &load) != nil {

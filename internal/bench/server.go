@@ -29,6 +29,7 @@ import (
 //	{inventory}  is an inventory file of the qubes
 //	{qubes}      is how many these are
 //	{replies}    is a file of what another server answers to some calls (terms.Replies), or nothing
+//	{policy}     is a directory of policy files
 //	{http}       is a loopback address for /metrics and /debug/pprof
 type kind struct {
 	Name    string `json:"name"`
@@ -42,7 +43,7 @@ var builtin = []kind{
 	{"info", sallyportd + " --log-level info"},
 }
 
-const sallyportd = "{bin}/sallyportd --socket-dir {dir} --state-dir {dir}/state --inventory {inventory} --http {http} --log-file {dir}/log"
+const sallyportd = "{bin}/sallyportd --socket-dir {dir} --state-dir {dir}/state --inventory {inventory} --policy-dir {policy} --http {http} --log-file {dir}/log"
 
 // server is a running one.
 type server struct {
@@ -65,6 +66,7 @@ type setup struct {
 	qubes   int
 	hang    bool   // to start a qube takes longer than anybody waits
 	replies string // what {replies} stands for
+	policy  string // what {policy} stands for; empty: an empty directory
 }
 
 // start starts a server of k in a fresh folder under root, and returns when it answers.
@@ -77,13 +79,19 @@ func start(ctx context.Context, root string, k kind, with setup) (*server, error
 	if err != nil {
 		return nil, err
 	}
+	if with.policy == "" {
+		with.policy = filepath.Join(root, "no-policy")
+		if err := os.MkdirAll(with.policy, 0o755); err != nil {
+			return nil, err
+		}
+	}
 	addr, err := freeLoopback()
 	if err != nil {
 		return nil, err
 	}
 	s := &server{kind: k, dir: dir, socket: filepath.Join(dir, "qubesd.sock"), http: addr, exited: make(chan struct{})}
 	fill := strings.NewReplacer("{bin}", filepath.Join(root, "bin"), "{dir}", dir, "{inventory}", inventory,
-		"{qubes}", strconv.Itoa(with.qubes), "{replies}", with.replies, "{http}", addr)
+		"{qubes}", strconv.Itoa(with.qubes), "{replies}", with.replies, "{policy}", with.policy, "{http}", addr)
 	args := strings.Fields(k.Command)
 	for i := range args {
 		args[i] = fill.Replace(args[i])

@@ -34,7 +34,7 @@ func idle(o options, hold io.Reader, out io.Writer) (terms.Load, error) {
 	if _, err := io.Copy(io.Discard, hold); err != nil {
 		return r, err
 	}
-	g := newGets(o.qubes)
+	g := newGets("dom0", o.qubes)
 	for i, c := range conns {
 		at := i % len(g.requests)
 		r.Total++

@@ -18,6 +18,7 @@ import (
 
 type options struct {
 	socket      string
+	source      string // of mode get
 	workers     int
 	threads     int
 	qubes       int

@@ -100,7 +100,7 @@ func testOptions(socket string) options {
 }
 
 func TestGetsAreCountedAndTimed(t *testing.T) {
-	r, err := run(testOptions(serve(t, newMemory(10).answer)), newGets(10))
+	r, err := run(testOptions(serve(t, newMemory(10).answer)), newGets("dom0", 10))
 	require.NoError(t, err)
 	assert.Zero(t, r.Wrong, r.FirstWrong)
 	assert.Equal(t, uint64(2000), r.Total)
@@ -115,7 +115,7 @@ func TestGetsAreCountedAndTimed(t *testing.T) {
 func TestTimeEndsARun(t *testing.T) {
 	o := testOptions(serve(t, newMemory(10).answer))
 	o.maxCalls, o.warmup, o.duration = 1<<40, 20*time.Millisecond, 50*time.Millisecond
-	r, err := run(o, newGets(10))
+	r, err := run(o, newGets("dom0", 10))
 	require.NoError(t, err)
 	assert.Zero(t, r.Wrong, r.FirstWrong)
 	assert.Positive(t, r.Calls)
@@ -141,7 +141,7 @@ func TestWrongAnswersAreNoticed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := run(testOptions(serve(t, answer)), newGets(10))
+			r, err := run(testOptions(serve(t, answer)), newGets("dom0", 10))
 			require.NoError(t, err)
 			assert.Positive(t, r.Wrong)
 			assert.NotEmpty(t, r.FirstWrong)
@@ -157,7 +157,7 @@ func TestSilenceIsMissing(t *testing.T) {
 	t.Cleanup(func() { close(release) }) // before serve's own cleanup waits
 	o := testOptions(socket)
 	o.callTimeout, o.duration = 10*time.Millisecond, 200*time.Millisecond
-	r, err := run(o, newGets(10))
+	r, err := run(o, newGets("dom0", 10))
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, r.Wrong, uint64(8))
 	assert.Contains(t, r.FirstWrong, "no answer in")
@@ -166,7 +166,7 @@ func TestSilenceIsMissing(t *testing.T) {
 func TestNobodyThere(t *testing.T) {
 	o := testOptions(filepath.Join(t.TempDir(), "absent"))
 	o.duration = 200 * time.Millisecond
-	r, err := run(o, newGets(10))
+	r, err := run(o, newGets("dom0", 10))
 	require.NoError(t, err)
 	assert.Positive(t, r.Wrong)
 	assert.Contains(t, r.FirstWrong, "connect:")
@@ -235,7 +235,7 @@ func TestAFullBacklogIsWaitedFor(t *testing.T) {
 
 	o := testOptions(socket)
 	o.workers, o.threads, o.maxCalls = 64, 1, 500
-	s := lastBegins{newGets(10), make(chan struct{})}
+	s := lastBegins{newGets("dom0", 10), make(chan struct{})}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -307,6 +307,6 @@ func TestDroppedIdleConnectionsAreNoticed(t *testing.T) {
 }
 
 func TestALongPathIsRefused(t *testing.T) {
-	_, err := run(testOptions(strings.Repeat("x", 108)), newGets(1))
+	_, err := run(testOptions(strings.Repeat("x", 108)), newGets("dom0", 1))
 	assert.ErrorContains(t, err, "107 bytes")
 }

@@ -38,6 +38,7 @@ func main() {
 	mode := flag.String("mode", "get", "get, set, list, ls, events or idle")
 	socket := flag.String("socket", "", "`PATH` of the unix socket to ask")
 	o := options{}
+	flag.StringVar(&o.source, "source", "dom0", "get: the `NAME` of the qube that asks")
 	flag.IntVar(&o.workers, "workers", 64, "calls at the same time; idle: connections to hold; events: subscribers that read")
 	flag.IntVar(&o.silent, "silent", 0, "events: subscribers that do not read")
 	flag.IntVar(&o.threads, "threads", 0, "epoll threads; 0: one for each core, but no more than workers: with fewer, cores idle, and fast servers look slower")
@@ -67,7 +68,7 @@ func main() {
 	var err error
 	switch *mode {
 	case "get":
-		report, err = run(o, newGets(o.qubes))
+		report, err = run(o, newGets(o.source, o.qubes))
 	case "set":
 		report, err = run(o, newSets(o.qubes))
 	case "list":

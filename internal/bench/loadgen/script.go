@@ -22,10 +22,10 @@ type script interface {
 // gets reads the feature of one qube after the other; each worker begins elsewhere.
 type gets struct{ requests, wants [][]byte }
 
-func newGets(qubes int) *gets {
+func newGets(source string, qubes int) *gets {
 	g := &gets{}
 	for i := range qubes {
-		g.requests = append(g.requests, getRequest(terms.Qube(i), terms.Feature))
+		g.requests = append(g.requests, terms.RequestOf(source, "admin.vm.feature.Get+"+terms.Feature, terms.Qube(i)))
 		g.wants = append(g.wants, okReply(terms.Value(i)))
 	}
 	return g

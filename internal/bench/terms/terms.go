@@ -15,7 +15,12 @@ func Qube(i int) string { return fmt.Sprintf("qube-%05d", i) }
 func Value(i int) string { return fmt.Sprintf("value-of-%05d", i) }
 
 // Request is a whole request of dom0 (spec: wire.md 2). call is a method, or METHOD+ARGUMENT.
-func Request(call, dest string) []byte { return []byte(call + " dom0 name " + dest + "\x00") }
+func Request(call, dest string) []byte { return RequestOf("dom0", call, dest) }
+
+// RequestOf is one of another source.
+func RequestOf(source, call, dest string) []byte {
+	return []byte(call + " " + source + " name " + dest + "\x00")
+}
 
 // What is asked: the list of all qubes, and all events.
 var (
