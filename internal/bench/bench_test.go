@@ -176,7 +176,7 @@ func tiny(t *testing.T, servers ...kind) *bench {
 	b := &bench{root: t.TempDir(), note: t.Logf, plan: plan{
 		Starts: 1, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 2, Warmup: 10 * time.Millisecond, Duration: 100 * time.Millisecond,
 		EventRepetitions: 2, IdleConnections: 100, BlockedStarts: 20, Subscribers: 50, Changes: 5, Fills: 4,
-		Qubes: 10, Parts: parts, Servers: servers,
+		Qubes: 10, Parts: parts[:len(parts)-1], Servers: servers, // without decisions, for which Go compiles
 	}}
 	dir, err := built()
 	require.NoError(t, err)
@@ -494,4 +494,21 @@ func TestThousands(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 999: "999", 1000: "1,000", 1234567.6: "1,234,568"} {
 		assert.Equal(t, want, thousands(v))
 	}
+}
+
+// TestDecisions: what go test prints is read, and compared with what is wanted.
+func TestDecisions(t *testing.T) {
+	b := &bench{plan: plan{Servers: builtin}, decisions: parseBenchmarks(`goos: linux
+BenchmarkDecide/realistic/100-2      	 100	 300 ns/op	 200.0 p50-ns	 600.0 p99-ns	 0 B/op	 0 allocs/op
+BenchmarkDecide/realistic/10000-2    	 100	 300 ns/op	 240.0 p50-ns	 1200 p99-ns	 0 B/op	 0 allocs/op
+BenchmarkCompile/realistic-2         	   6	  30000000 ns/op
+BenchmarkParse-2                     	   6	  10000000 ns/op
+PASS
+`)}
+	notes := strings.Join(b.notes(machine{}), "\n")
+	assert.Contains(t, notes, "p50 240 ns, p99 1200 ns, 0 allocations; goal: at most 250 ns, 1,000 ns and none, **not met**.")
+	assert.Contains(t, notes, "A decision by 10,000 rules over one by 100: 1.20; goal: at most 2, met.")
+	assert.Contains(t, notes, "Reading and compiling 10,000 rules: 40 ms; goal: at most 50 ms, met.")
+	b.decisions = nil
+	assert.NotContains(t, strings.Join(b.notes(machine{}), "\n"), "decision")
 }

@@ -198,7 +198,7 @@ func build(ctx context.Context, root string, servers []kind) error {
 
 func writeJSON(file string, m machine, b *bench, rows []row) error {
 	out, err := json.MarshalIndent(map[string]any{
-		"machine": m, "plan": b.plan, "points": b.points, "idle": b.idles, "silent": b.silent, "rows": rows, "wrong": b.wrong,
+		"machine": m, "plan": b.plan, "points": b.points, "idle": b.idles, "silent": b.silent, "decisions": b.decisions, "rows": rows, "wrong": b.wrong,
 		"asked": b.asked, "logged": b.logged,
 	}, "", "  ")
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 // The parts that --only chooses from, in the order they run.
-var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events", "policy"}
+var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events", "policy", "decisions"}
 
 // plan is what to do, and for how long.
 type plan struct {
@@ -84,13 +84,14 @@ type bench struct {
 	pprof string // folder for profiles, or empty
 	note  func(format string, args ...any)
 
-	points []point
-	idles  []idlePoint
-	silent []silentPoint
-	fsyncs []float64
-	asked  map[string]uint64 // of the reads, by server: calls made
-	logged map[string]uint64 // and lines in its log that say so
-	wrong  []string          // one line for each run with wrong answers
+	points    []point
+	idles     []idlePoint
+	silent    []silentPoint
+	fsyncs    []float64
+	decisions map[string]decision // by the name of the Go benchmark
+	asked     map[string]uint64   // of the reads, by server: calls made
+	logged    map[string]uint64   // and lines in its log that say so
+	wrong     []string            // one line for each run with wrong answers
 }
 
 func (b *bench) run(ctx context.Context) error {
@@ -141,6 +142,11 @@ func (b *bench) run(ctx context.Context) error {
 	}
 	if warn >= 0 && slices.Contains(b.Parts, "policy") {
 		if err := b.policies(ctx, b.Servers[warn]); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(b.Parts, "decisions") {
+		if err := b.decide(ctx); err != nil {
 			return err
 		}
 	}

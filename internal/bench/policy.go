@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"sallyport/internal/bench/terms"
 )
 
-// The measure of the issue "The permission stage", section "Numbers", that concerns a whole daemon: what it costs to be
-// judged. Single decisions and compiling are Go benchmarks of internal/policy and internal/judge.
+// The measures of the issue "The permission stage", section "Numbers": what it costs a daemon to judge, and single decisions,
+// which are Go benchmarks of internal/policy.
 
 const (
 	policyRules   = 1000
@@ -74,4 +76,67 @@ func writePolicy(root string) (dir string, err error) {
 	}
 	fmt.Fprintf(&b, "admin.vm.feature.Get * %s @anyvm allow target=dom0\n", policySources[1])
 	return dir, os.WriteFile(filepath.Join(dir, "30-bench.policy"), []byte(b.String()), 0o600)
+}
+
+// decision is what a Go benchmark reports, by its unit.
+type decision map[string]float64
+
+// The Go benchmarks of single decisions and of making ready to decide.
+const (
+	decisionBenchmarks = "^Benchmark(Decide|Compile|Parse)$"
+	decisionPackage    = "sallyport/internal/policy"
+)
+
+// decide runs the Go benchmarks.
+func (b *bench) decide(ctx context.Context) error {
+	b.note("decisions")
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", decisionBenchmarks, decisionPackage)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("decisions: %w: %s", err, out)
+	}
+	b.decisions = parseBenchmarks(string(out))
+	return nil
+}
+
+// parseBenchmarks reads what go test says of benchmarks, by their names without what follows the last dash.
+func parseBenchmarks(out string) map[string]decision {
+	all := map[string]decision{}
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
+			continue
+		}
+		name := strings.TrimPrefix(f[0], "Benchmark")
+		if i := strings.LastIndexByte(name, '-'); i >= 0 {
+			name = name[:i]
+		}
+		d := decision{}
+		for i := 2; i+1 < len(f); i += 2 {
+			if v, err := strconv.ParseFloat(f[i], 64); err == nil {
+				d[f[i+1]] = v
+			}
+		}
+		all[name] = d
+	}
+	return all
+}
+
+// decisionNotes say what single decisions cost, and whether that is what was wanted.
+func (b *bench) decisionNotes() []string {
+	many, few := b.decisions["Decide/realistic/10000"], b.decisions["Decide/realistic/100"]
+	compile, parse := b.decisions["Compile/realistic"], b.decisions["Parse"]
+	if many == nil || few == nil || compile == nil || parse == nil {
+		return nil
+	}
+	met := func(is bool) string { return map[bool]string{true: "met", false: "**not met**"}[is] }
+	p50, p99, allocated := many["p50-ns"], many["p99-ns"], many["allocs/op"]
+	more, ready := p50/few["p50-ns"], (compile["ns/op"]+parse["ns/op"])/1e6
+	return []string{
+		fmt.Sprintf("A decision by 10,000 rules, the clock's own time included: p50 %.0f ns, p99 %.0f ns, %.0f allocations; goal: at most 250 ns, 1,000 ns and none, %s.",
+			p50, p99, allocated, met(p50 <= 250 && p99 <= 1000 && allocated == 0)),
+		fmt.Sprintf("A decision by 10,000 rules over one by 100: %.2f; goal: at most 2, %s.", more, met(more <= 2)),
+		fmt.Sprintf("Reading and compiling 10,000 rules: %.0f ms; goal: at most 50 ms, %s.", ready, met(ready <= 50)),
+	}
 }

@@ -325,7 +325,7 @@ func (b *bench) notes(m machine) []string {
 	for _, c := range b.comparisons() {
 		notes = append(notes, c.String())
 	}
-	return notes
+	return append(notes, b.decisionNotes()...)
 }
 
 const setTolerance = 0.20
