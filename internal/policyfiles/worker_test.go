@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,6 +125,9 @@ func held(t require.TestingT, dir string) files {
 	}))
 	return f
 }
+
+// sorted are the paths of f.
+func sorted(f files) []string { return slices.Sorted(maps.Keys(f)) }
 
 // at is a Worker for one directory.
 func at(dir string) *Worker { return New(policy.Sources{Dirs: []string{dir}}) }
@@ -326,11 +330,4 @@ func TestErrorsTellNoNames(t *testing.T) {
 		assert.ErrorIs(t, failed("do", err), fs.ErrPermission)
 		assert.NotContains(t, failed("do", err).Error(), "secret")
 	}
-}
-
-// clone is a copy with some files changed.
-func (f files) with(more files) files {
-	all := maps.Clone(f)
-	maps.Copy(all, more)
-	return all
 }
