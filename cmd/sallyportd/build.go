@@ -18,6 +18,8 @@ import (
 	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
+	"sallyport/internal/policy"
+	"sallyport/internal/policyfiles"
 	"sallyport/internal/store"
 	"sallyport/internal/telemetry"
 	"sallyport/messages"
@@ -72,7 +74,11 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err = ownDir(cfg.SocketDir, passable(), 0o755); err != nil {
 		return d, err
 	}
-	entries, crew := methods.All(), hypervisor.Crew{Power: lifecycle.NewWorker(d.driver)}
+	sources, err := policySources(cfg.PolicyDirs)
+	if err != nil {
+		return d, err
+	}
+	entries, crew := methods.All(), hypervisor.Crew{Power: lifecycle.NewWorker(d.driver), Policy: policyfiles.New(sources)}
 	if cfg.Drill {
 		entries = append(entries, methods.Drill()...)
 	}
@@ -104,6 +110,19 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		return d.actors.Close(ctx)
 	})
 	return d, err
+}
+
+// policySources are the directories of the policy.
+func policySources(dirs []string) (policy.Sources, error) {
+	s := policy.Sources{Legacy: policy.DefaultSources.Legacy}
+	for _, dir := range dirs {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			return policy.Sources{}, err
+		}
+		s.Dirs = append(s.Dirs, dir)
+	}
+	return s, nil
 }
 
 // socketsIn are the paths of the sockets (spec: wire.md 1).

@@ -49,6 +49,7 @@ var arrows = []arrow{
 	{"internal/telemetry", []string{"messages/exception"}, "the log's schema, shared with the dashboards"},
 	{"internal/inventory", []string{"messages/...", "internal/yamlfile"}, "implements the interfaces of messages/qube"},
 	{"internal/policy", []string{"messages/..."}, "a language and its evaluation; it judges nouns"},
+	{"internal/policyfiles", []string{"internal/policy", "messages/..."}, "writes what loads; who may is decided before, and what it means elsewhere"},
 	{"internal/store", []string{"internal/inventory", "messages/..."}, "keeps the inventory's records"},
 	{"internal/hypervisor/...", []string{"messages/...", "stages/lifecycle", "stages/preload"}, "runs qubes; knows no API but the interface of a driver"},
 	{"internal/dashboard", []string{"internal/telemetry"}, "computes from the log alone (design: 9)"},
