@@ -16,10 +16,11 @@ import (
 	"sallyport/internal/policy"
 )
 
-// exits is what the help of a command says of exit codes; one is when it ends with 1.
-func exits(one string) string {
-	return "\n\nExit codes: 0; 1 " + one + "; 2 usage, or a file that cannot be read; 3 no daemon; 4 no reply."
-}
+// What the help of a command says of exit codes: of one that reads files, and of one that may ask a daemon too.
+const (
+	exitsFiles  = "\n\nExit codes: 0 done; 1 %s; 2 usage, or a file that cannot be read."
+	exitsDaemon = "\n\nExit codes: 0 done; 1 %s; 2 usage, or a file that cannot be read; 3 no daemon; 4 no reply."
+)
 
 func newPolicy(env func(string) string, stdin, stdout *os.File) *cobra.Command {
 	cmd := &cobra.Command{

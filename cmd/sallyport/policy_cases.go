@@ -29,9 +29,10 @@ func newPolicyTest(env func(string) string, stdout *os.File) *cobra.Command {
 		Short: "Test a policy with a table of expected verdicts",
 		Long: `Test a policy with a table of expected verdicts, and show the rules that decided no case of it.
 
-The table is a YAML file: cases, and optionally system, the qubes that it is about; otherwise they are those of --system or of
-a running daemon. With --example, such a table is written to standard output, with every key explained.` +
-			exits("a case fails, or the policy does not load"),
+The table is a YAML file: cases, and optionally system, the qubes that it is about. Those of --system or --socket count before
+them; if it has none, the daemon of this machine is asked. With --example, such a table is written to standard output, with
+every key explained.` +
+			fmt.Sprintf(exitsDaemon, "a case fails, or the policy does not load"),
 		Example: `  sallyport policy test --example >cases.yaml
   sallyport policy test --policy-dir ./policy.d cases.yaml`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -258,7 +259,9 @@ func (c *verdictCase) compare(p *loaded, d policy.Decision, admin accepted) (dif
 	}
 	is("verdict", &c.verdict, d.Verdict.String())
 	isFlag("admin_api", c.adminAPI, admin.Accepts)
-	is("rule", c.rule, p.place(d.Rule))
+	if place := p.place(d.Rule); c.rule == nil || !strings.HasSuffix("/"+place, "/"+*c.rule) { // as much of the path as they like
+		is("rule", c.rule, place)
+	}
 	is("stage", c.stage, d.Stage.String())
 	is("reason", c.reason, string(d.Why))
 	is("leads_to", c.leadsTo, leadsTo)

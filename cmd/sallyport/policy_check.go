@@ -18,10 +18,10 @@ func newPolicyCheck(stdout *os.File) *cobra.Command {
 		Short: "Check whether a policy loads, and show all that keeps it from it",
 		Long: `Check whether a policy loads, and show all that keeps it from it, a line each:
 
-  FILE:LINE:COLUMN: what was read as what: what was expected
+  FILE:LINE:COLUMN: what it was read as, and its text: what was expected
 
 A policy that does not load never replaces one that did. A daemon that has none denies everything but dom0's calls.` +
-			exits("the policy does not load"),
+			fmt.Sprintf(exitsFiles, "the policy does not load"),
 		Example: `  sallyport policy check
   sallyport policy check --policy-dir ./policy.d --json`,
 		Args: cobra.NoArgs,

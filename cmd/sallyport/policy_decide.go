@@ -39,9 +39,9 @@ relays has "requested_source" too. The answer has verdict, which is allow, deny 
 
 A policy that does not load answers every line with {"verdict":"load-error","at":"FILE:LINE",...}, of the first error. A line
 that is no request is answered with {"error":"..."}, and is no failure of the command. The policy and the qubes are read
-once, at the start.
+once, at the start; without --system and --socket, the daemon of this machine is asked for its qubes.
 
-Exit codes: 0; 2 usage, or a file that cannot be read; 3 no daemon; 4 no reply.`,
+Exit codes: 0 done; 2 usage, or a file that cannot be read; 3 no daemon; 4 no reply.`,
 		Example: `  echo '{"service": "admin.vm.List", "source": "mgmt", "target": "dom0"}' | sallyport policy decide --batch
   sallyport policy decide --batch --policy-dir ./policy.d --system system.json <requests >decisions`,
 		Args: cobra.NoArgs,

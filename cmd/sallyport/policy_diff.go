@@ -24,7 +24,7 @@ are written otherwise, are not shown.
 
 OLD and NEW are each a directory of policy files, or several with ":" between them, the one whose files count first before the
 others. What changes only in the targets that a person is offered is not shown.` +
-			exits("decisions change, or a policy does not load"),
+			fmt.Sprintf(exitsFiles, "decisions change, or a policy does not load"),
 		Example: `  sallyport policy diff /etc/qubes/policy.d ./policy.d
   sallyport policy diff /run/qubes/policy.d:/etc/qubes/policy.d /run/qubes/policy.d:./policy.d`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -22,7 +22,7 @@ type systemSource struct {
 func (s *systemSource) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.file, "system", "", "`FILE` of the system information in JSON: {\"domains\": {NAME: {\"type\": CLASS, \"tags\": [...], ...}}}")
-	f.StringVar(&s.socket, "socket", "", "`PATH` of the socket of a running daemon that is asked for its qubes (default the usual one)")
+	f.StringVar(&s.socket, "socket", "", "`PATH` of the socket of a running daemon that is asked for its qubes")
 	cmd.MarkFlagsMutuallyExclusive("system", "socket")
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,8 @@ func newPolicyWhy(env func(string) string, stdout *os.File) *cobra.Command {
 which takes a rule that leads it to dom0; the rules before it that would decide, were it not for one field; and one line that
 changes the verdict, with the place to put it.
 
-TARGET is the qube to be managed, and dom0 for methods that concern the whole system.` + exits("the policy does not load"),
+TARGET is the qube to be managed, and dom0 for methods that concern the whole system. Without --system and --socket, the
+daemon of this machine is asked for its qubes.` + fmt.Sprintf(exitsDaemon, "the policy does not load"),
 		Example: `  sallyport policy why mgmt admin.vm.Start work
   sallyport policy why --system system.json --policy-dir ./policy.d mgmt admin.vm.feature.Get+internal work`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -89,15 +91,25 @@ func (w *why) text() []byte {
 		t.row(first(i, "near misses"), w.rules.place(m.Rule), "but for "+m.Field, says(m.Rule))
 	}
 	if c := w.Change; c != nil {
-		where := "behind all rules"
-		if c.Before != nil {
-			where = "before " + w.rules.place(c.Before)
-		}
-		t.row("to change it", "put this line "+where+":")
+		t.row("to change it", "put this line "+w.rules.before(c.Before)+":")
 		t.row("", c.Line)
 		t.row("", "then: "+told(c.Then))
 	}
 	return t.bytes()
+}
+
+// before says where a line goes that is to be asked before r, which is the first that matches: so any place before it does. A
+// file that is included may be in the short format, in which the line would mean something else.
+func (p *loaded) before(r *policy.Rule) string {
+	if r == nil {
+		return "behind all rules"
+	}
+	for _, d := range p.dirs {
+		if path.Dir(r.At.File) == d.abs && !r.Implied && strings.HasSuffix(r.At.File, ".policy") {
+			return "before " + p.place(r)
+		}
+	}
+	return "before what includes " + p.file(r.At.File)
 }
 
 // first is label in the first of some rows.
@@ -268,9 +280,9 @@ func (w *why) json() []byte {
 		Field string `json:"field"`
 	}
 	type change struct {
-		Line   string `json:"line"`
-		Before string `json:"before,omitempty"`
-		Then   string `json:"then"`
+		Line string `json:"line"`
+		Put  string `json:"put"`
+		Then string `json:"then"`
 	}
 	report := struct {
 		Decision any       `json:"decision"`
@@ -283,7 +295,7 @@ func (w *why) json() []byte {
 		report.Misses = append(report.Misses, miss{*w.rules.toRuleJSON(m.Rule), m.Field})
 	}
 	if c := w.Change; c != nil {
-		report.Change = &change{c.Line, w.rules.place(c.Before), c.Then.Verdict.String()}
+		report.Change = &change{c.Line, w.rules.before(c.Before), c.Then.Verdict.String()}
 	}
 	return toJSON(report)
 }
