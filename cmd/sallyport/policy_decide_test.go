@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"sallyport/internal/policy"
 )
 
 // vectorsFile is testdata/vectors/policy.yaml, as far as it says what is to be decided.
@@ -152,4 +156,28 @@ func TestDecideAnswersLineByLine(t *testing.T) {
 	assert.True(t, lines.Scan())
 	assert.False(t, lines.Scan())
 	assert.Zero(t, <-ended)
+}
+
+// FuzzQuestion: whatever is asked, the answer is one line, and nothing that drives a terminal.
+func FuzzQuestion(f *testing.F) {
+	for _, seed := range []string{
+		`{"service": "x", "source": "a", "target": "far"}`, `{"service": "\u001b[2J", "argument": "+\n", "source": "a", "target": "far", "requested_source": "far"}`,
+		`{"source": null}`, "[", "\x00",
+	} {
+		f.Add([]byte(seed))
+	}
+	rules, err := policy.Parse("p", "* * a @anyvm allow\n* * far * ask\n")
+	require.NoError(f, err)
+	sys := policy.NewTable(policy.Facts{Name: "a", Class: "AppVM"}, policy.Facts{Name: "far", Class: "RemoteVM", Relay: "a", Transport: "t"})
+	p := &loaded{Policy: rules}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, wrong := toRequest(line, false)
+		answer := toJSON(struct{ Error string }{fmt.Sprint(wrong)})
+		if wrong == nil {
+			answer = toJSON(p.decision(rules.Decide(r, sys)))
+		}
+		assert.NotRegexp(t, `[\x00-\x09\x0b-\x1f\x7f]`, string(answer))
+		assert.Equal(t, 1, bytes.Count(answer, []byte("\n")))
+		assert.True(t, json.Valid(answer))
+	})
 }

@@ -203,24 +203,24 @@ func acceptance(r policy.Request, d policy.Decision, sys policy.System) accepted
 		return refuse("the method needs an argument")
 	case method.Arg == stages.Forbidden && r.Argument != "+" && !strings.Contains(method.Name, "+"):
 		return refuse("the method takes no argument")
-	case isDom0(r.Source) && r.RequestedSource == "":
-		return accepted{true, "calls from dom0 are not judged by policy"}
-	case !exists(r.Source, sys):
-		return refuse("there is no qube %s to call it", r.Source)
+	case method.Dest == stages.OnlyAdminVM && !dom0:
+		return refuse("the method's target is dom0")
+	case method.Dest == stages.NotAdminVM && dom0:
+		return refuse("the method's target is not dom0")
 	case absent(r, d):
 		return refuse("there is no qube %s", r.Target)
 	case requested.Kind != policy.Name && requested.Kind != policy.UUID && !dom0:
 		return refuse("the target is a qube, not %s", requested)
+	case isDom0(r.Source) && r.RequestedSource == "":
+		return accepted{true, "calls from dom0 are not judged by policy"}
+	case !exists(r.Source, sys):
+		return refuse("there is no qube %s to call it", r.Source)
 	case d.Verdict == policy.Deny:
 		return refuse("the policy denies")
 	case d.Verdict == policy.Ask:
 		return refuse("nobody is asked, unless the peer has decided itself")
 	case !isDom0(d.Target.String()):
 		return refuse("the rule would run it in %s; it needs target=dom0", d.Target)
-	case method.Dest == stages.OnlyAdminVM && !dom0:
-		return refuse("the method's target is dom0")
-	case method.Dest == stages.NotAdminVM && dom0:
-		return refuse("the method's target is not dom0")
 	}
 	return accepted{true, "the policy allows it, and leads it to dom0"}
 }
