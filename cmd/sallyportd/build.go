@@ -23,7 +23,6 @@ import (
 	"sallyport/internal/store"
 	"sallyport/internal/telemetry"
 	"sallyport/messages"
-	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/lifecycle"
 	"sallyport/stages/methods"
@@ -60,6 +59,10 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err != nil {
 		return d, usageError{err}
 	}
+	remote, err := remoteOf(cfg.TLS)
+	if err != nil {
+		return d, usageError{err}
+	}
 	sockets, err := socketsIn(cfg.SocketDir)
 	if err != nil {
 		return d, usageError{err}
@@ -90,6 +93,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		Attendants:     map[string]actors.Attendant{"power": crew.Power, "disposables": crew.Disposables},
 		Sockets:        sockets,
 		Peers:          peers,
+		Remote:         remote,
 		Log:            logger,
 		MaxConnections: cfg.Limits.Connections,
 		HeaderLimit:    cfg.Limits.HeaderBytes,
@@ -287,12 +291,9 @@ func peersOf(entries []config.Peer) (func(actors.Credentials) *messages.Peer, er
 	rules, groups, nobody := make([]rule, 0, len(entries)), false, &messages.Peer{}
 	for _, e := range entries {
 		p := &messages.Peer{Any: e.Any, Decided: e.Decided}
-		for _, s := range e.Sources {
-			n, err := qube.ParseName(s.Name)
-			if err != nil {
-				return nil, s.Expected("a qube's name")
-			}
-			p.Sources = append(p.Sources, n)
+		var err error
+		if p.Sources, err = namesOf(e.Sources); err != nil {
+			return nil, err
 		}
 		rules, groups = append(rules, rule{e, p}), groups || e.Group
 	}
@@ -317,7 +318,11 @@ func peersOf(entries []config.Peer) (func(actors.Credentials) *messages.Peer, er
 // ready tells the log, and, for a demo, the person who started it, what to try next.
 func (d *daemon) ready(stdout io.Writer) {
 	d.isReady = true
-	d.life.Daemon(telemetry.Ready, zap.String(telemetry.KeyService, "sallyportd"), zap.String(telemetry.KeyVersion, version()),
+	remote := zap.Skip()
+	if addr := d.actors.RemoteAddr(); addr != nil {
+		remote = zap.String(telemetry.KeyLocalAddress, addr.String())
+	}
+	d.life.Daemon(telemetry.Ready, remote, zap.String(telemetry.KeyService, "sallyportd"), zap.String(telemetry.KeyVersion, version()),
 		zap.Int(telemetry.KeySchema, telemetry.SchemaVersion), zap.String(telemetry.KeyPath, d.cfg.SocketDir),
 		zap.Uint64(telemetry.KeyRevision, uint64(d.book.View().Revision())))
 	d.life.Sync()

@@ -42,10 +42,11 @@ var arrows = []arrow{
 	{"stages/lifecycle", []string{"stages/action", "stages/properties", "stages/registry", "messages/..."}, "how a qube is started and stopped; the hypervisor is handed in by interface"},
 	{"stages/methods", []string{"stages/...", "messages/..."}, "the API, declared; it must work without this daemon"},
 
-	{"actors", []string{"stages", "messages/...", "internal/telemetry"}, "who runs what, when; state and rules are handed in by interface"},
+	{"actors", []string{"stages", "messages/...", "internal/telemetry", "internal/endpoint"}, "who runs what, when; state and rules are handed in by interface"},
 
 	{"config", []string{"internal/yamlfile"}, "plain values; main gives them to whom they concern"},
 	{"internal/yamlfile", nil, "a leaf: files with good error messages"},
+	{"internal/endpoint", nil, "a leaf: what every end of a socket has to get right"},
 	{"internal/telemetry", []string{"messages/exception"}, "the log's schema, shared with the dashboards"},
 	{"internal/inventory", []string{"messages/...", "internal/yamlfile"}, "implements the interfaces of messages/qube"},
 	{"internal/policy", []string{"messages/..."}, "a language and its evaluation; it judges nouns"},
