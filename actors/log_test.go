@@ -17,6 +17,7 @@ import (
 
 	"sallyport/internal/telemetry"
 	"sallyport/messages/exception"
+	"sallyport/messages/qube"
 	"sallyport/stages"
 	judges "sallyport/stages/permission"
 )
@@ -191,7 +192,7 @@ func TestNothingAClientSentIsTold(t *testing.T) {
 // secretPolicy refuses what is not dom0's.
 type secretPolicy struct{ judges.Everyone }
 
-func (secretPolicy) Allows(s stages.Subject) bool { return false }
+func (secretPolicy) Allows(qube.View, stages.Subject) bool { return false }
 
 // TestDeadLetters: a call that reaches an actor after its end is answered.
 func TestDeadLetters(t *testing.T) {

@@ -341,8 +341,8 @@ type everything struct{}
 
 func (everything) Generation() uint64                         { return 0 }
 func (everything) Mask(v qube.View, _, _ qube.Qube) qube.View { return v }
-func (r rules) Allows(s stages.Subject) bool {
-	return r.allows(s.Entry.Name, s.Source.Shown(), s.Dest.Shown(), s.Arg)
+func (r rules) Allows(_ qube.View, s stages.Subject) bool {
+	return r.allows(s.Service, s.Source.Shown(), s.Dest.Shown(), s.Arg)
 }
 
 // TestPolicySelectsEvents: by the name of the event as the argument, on the qube that the event is about, or dom0; about a

@@ -155,10 +155,10 @@ func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, 
 	if !known && p.Any {
 		return Authorized{}, exception.New(exception.QubesVMNotFoundError, "no such source: %s", c.head.source)
 	}
-	claimed := known && p.May(source.Name()) && (c.entry.Socket != Internal || source.Class() == qube.AdminVM)
+	claimed := known && speaksFor(p, source) && (c.entry.Socket != Internal || source.Class() == qube.AdminVM)
 	dest, there := c.head.dest.In(v)
 	policy := g.judge.Generation()
-	verdict := decided(source, p) || g.judge.Allows(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: c.argument()})
+	verdict := decided(source, p) || g.judge.Allows(v, Subject{c.entry.service, source, dest, c.argument()})
 	view := g.masked(v, source, dest)
 	has := c.method.Requires == nil || c.method.Requires(view, dest, c.grant.arg)
 
@@ -180,8 +180,13 @@ func (c *call[A, P]) judge(g *Gate, p *messages.Peer, v qube.View) (Authorized, 
 		}
 		c.grant.filters = filters
 	}
-	if c.entry.Kind == Streams && !decided(source, p) {
-		c.grant.allows = c.allows(g)
+	if source.Class() != qube.AdminVM { // a peer that has decided on the call has not decided on what it shows
+		if c.method.PerItem != nil {
+			c.grant.filters = append(c.grant.filters, c.perItem(g, v))
+		}
+		if c.entry.Kind == Streams {
+			c.grant.allows = c.allows(g)
+		}
 	}
 	c.gate, c.peer, c.view, c.revision, c.policy = g, p, view, v.Revision(), policy
 	return Authorized{c}, nil
@@ -193,7 +198,17 @@ func (c *call[A, P]) allows(g *Gate) func(v qube.View, target qube.Ref, arg stri
 	return func(v qube.View, target qube.Ref, arg string) bool {
 		source, there := id.In(v)
 		dest, _ := target.In(v)
-		return g.judge.Allows(Subject{Entry: c.entry, Source: source, Dest: dest, Arg: arg}) && there
+		return g.judge.Allows(v, Subject{c.entry.service, source, dest, arg}) && there
+	}
+}
+
+// perItem asks the policy about each item of a list, on the view that the call is judged on.
+func (c *call[A, P]) perItem(g *Gate, v qube.View) Filter {
+	source, dest, about := c.grant.source, c.grant.dest, c.method.PerItem
+	return func(item qube.Noun) bool {
+		s := about(dest, item)
+		s.Source = source
+		return g.judge.Allows(v, s)
 	}
 }
 

@@ -63,7 +63,7 @@ type policy struct {
 }
 
 func (p *policy) Generation() uint64 { return p.generation }
-func (p *policy) Allows(s stages.Subject) bool {
+func (p *policy) Allows(_ qube.View, s stages.Subject) bool {
 	p.verdicts++
 	return p.allows(s)
 }

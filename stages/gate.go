@@ -10,7 +10,7 @@ import (
 
 // Subject is all that a policy rule may see of a call. Source and Dest are qube.Nobody where they are absent.
 type Subject struct {
-	Entry        *Entry
+	Service      string // the method, without an argument that its name may hold
 	Source, Dest qube.Qube
 	Arg          string // as shown; empty for none
 }
@@ -22,8 +22,9 @@ func (g *Gate) handled(method string) bool { return len(g.handlers[method]) > 0 
 type Judge interface {
 	// Generation changes whenever a verdict may have changed for another reason than the inventory.
 	Generation() uint64
-	// Allows gives the verdict on a call whose source is not dom0.
-	Allows(Subject) bool
+	// Allows gives the verdict on a call whose source is not dom0. v is the inventory at the moment of the verdict, and hides
+	// nobody.
+	Allows(v qube.View, s Subject) bool
 	// Mask gives v as source may see it, which was just permitted to act on dest. Where that is all of it, it is v itself.
 	Mask(v qube.View, source, dest qube.Qube) qube.View
 }
@@ -76,7 +77,7 @@ func (g *Gate) Judge(s Sanitized, p *messages.Peer, v qube.View) (Authorized, er
 // Prove asks the judge about nobody, so that whoever calls learns whether that returns. It permits nothing.
 func (g *Gate) Prove(v qube.View) {
 	g.judge.Generation()
-	g.judge.Allows(Subject{Entry: &Entry{}, Source: qube.Nobody, Dest: qube.Nobody})
+	g.judge.Allows(v, Subject{Source: qube.Nobody, Dest: qube.Nobody})
 	g.judge.Mask(v, qube.Nobody, qube.Nobody)
 }
 
@@ -97,6 +98,19 @@ func (r *Refusal) Unwrap() error { return r.Exception }
 func decided(source qube.Qube, p *messages.Peer) bool {
 	return source.Class() == qube.AdminVM || p.Decided
 }
+
+// speaksFor reports whether p may claim source. Whoever speaks for a relay may pass on what a RemoteVM asks for through it
+// (spec: policy.md 4.3).
+func speaksFor(p *messages.Peer, source qube.Qube) bool {
+	if p.May(source.Name()) {
+		return true
+	}
+	relay, _ := source.Property(relayvm)
+	name, err := qube.ParseName(relay.Shown())
+	return err == nil && source.Class() == qube.RemoteVM && p.May(name)
+}
+
+var relayvm, _ = qube.ParsePropertyName("relayvm")
 
 func (g *Gate) masked(v qube.View, source, dest qube.Qube) qube.View {
 	if source.Class() == qube.AdminVM {

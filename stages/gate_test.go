@@ -64,7 +64,7 @@ func (c verdict) check(t *testing.T) {
 		}
 	}
 	judge := &policy{allows: func(s stages.Subject) bool {
-		assert.Equal(t, []any{"t.Read", known, there, "x"}, []any{s.Entry.Name, s.Source != qube.Nobody, s.Dest != qube.Nobody, s.Arg}, at("asked of another"))
+		assert.Equal(t, []any{"t.Read", known, there, "x"}, []any{s.Service, s.Source != qube.Nobody, s.Dest != qube.Nobody, s.Arg}, at("asked of another"))
 		return c.allowed
 	}}
 	veto := exception.New(exception.QubesVMInUseError, "a handler says no")
@@ -359,4 +359,76 @@ func TestWorkIsStampedWithTheRevisionItWasJudgedOn(t *testing.T) {
 	order, err := a.Work()
 	require.NoError(t, err)
 	assert.Equal(t, messages.Order{Kind: "test", Qube: vault.ID(), Args: map[string]string{"tag": "x"}, Revision: 7}, order)
+}
+
+// TestItemsArePermittedOneByOne: what a method lists is what the policy lets the source ask for item by item, whoever has
+// decided on the call; dom0 gets all of it (spec: extensions.md 3, 7).
+func TestItemsArePermittedOneByOne(t *testing.T) {
+	m := readMethod("t.List")
+	m.PerItem = func(dest qube.Qube, item qube.Noun) stages.Subject {
+		return stages.Subject{Service: "t.Get", Dest: dest, Arg: item.Shown()}
+	}
+	m.Read = func(_ qube.View, g grant) (messages.Reply, error) {
+		kept := fmt.Sprint(g.KeepsAll())
+		for _, word := range []string{"a", "b", "c"} {
+			if g.Keeps(must(qube.ParseTag(word))) {
+				kept += " " + word
+			}
+		}
+		return messages.Text(kept), nil
+	}
+	for _, c := range []struct {
+		source  string
+		decided bool
+		want    string
+	}{{"dom0", false, "true a b c"}, {"work", false, "false a c"}, {"work", true, "false a c"}} {
+		judge := &policy{allows: func(s stages.Subject) bool {
+			if s.Service == "t.List" {
+				return true
+			}
+			assert.Equal(t, []string{"t.Get", "work", "vault"}, []string{s.Service, s.Source.Shown(), s.Dest.Shown()})
+			return s.Arg != "b"
+		}}
+		a, err := stages.NewGate(judge).Judge(sanitized(t, m, c.source, "vault"), &messages.Peer{Any: true, Decided: c.decided}, qube.Only(work, vault))
+		require.NoError(t, err)
+		reply, err := a.Read()
+		require.NoError(t, err)
+		assert.Equal(t, c.want, string(reply.Body), c.source)
+	}
+}
+
+// relayed is a RemoteVM that another qube relays for.
+type relayed struct {
+	qube.Plain
+	through string
+}
+
+func (q relayed) Property(p qube.PropertyName) (qube.PropertyValue, bool) {
+	if p.Shown() != "relayvm" {
+		return qube.PropertyValue{}, false
+	}
+	return must(qube.ParsePropertyValue(q.through)), true
+}
+
+// TestARelayMaySpeakForItsRemotes, and for nobody else's (spec: policy.md 4.3).
+func TestARelayMaySpeakForItsRemotes(t *testing.T) {
+	remote := func(class qube.Class, through string) qube.Qube {
+		return relayed{qube.Plain{IsNamed: must(qube.ParseName("away")), HasID: uuid("66666666"), IsA: class}, through}
+	}
+	for _, c := range []struct {
+		away   qube.Qube
+		claims qube.Name
+		want   exception.Type
+	}{
+		{remote(qube.RemoteVM, "work"), work.Name(), ""},
+		{remote(qube.RemoteVM, ""), must(qube.ParseName("away")), ""},
+		{remote(qube.RemoteVM, "vault"), work.Name(), exception.PermissionDenied},
+		{remote(qube.RemoteVM, ""), work.Name(), exception.PermissionDenied},
+		{remote(qube.RemoteVM, ""), qube.Name{}, exception.PermissionDenied},
+		{remote(qube.AppVM, "work"), work.Name(), exception.PermissionDenied},
+	} {
+		gate := stages.NewGate(&policy{allows: always})
+		_, err := gate.Judge(sanitized(t, readMethod("t.Read"), "away", "vault"), &messages.Peer{Sources: []qube.Name{c.claims}}, qube.Only(work, vault, c.away))
+		assert.Equal(t, c.want, typeOf(t, err), "%+v", c)
+	}
 }

@@ -92,6 +92,10 @@ type Method[A, P any] struct {
 	// behind permission. It is asked of qube.Nobody where the destination is absent.
 	Requires func(v qube.View, dest qube.Qube, arg A) bool
 
+	// PerItem, of a method that lists, says which call a source other than dom0 must be allowed to make for an item to be in
+	// its list; it leaves the source out. Nil: an item needs no permission of its own.
+	PerItem func(dest qube.Qube, item qube.Noun) Subject
+
 	// Exactly one of these. The view and the transaction show only what the source may see.
 
 	// Read answers at once, from the view that the call was judged on.
@@ -119,6 +123,7 @@ type Entry struct {
 	PayloadDoc   string
 	Kind         Kind
 
+	service  string // the name, without the argument that it may hold
 	fixedArg string // of a name that holds its argument
 	sanitize func(e *Entry, h head, arg, payload untrusted.Bytes) (Sanitized, error)
 }
@@ -131,7 +136,7 @@ func Declare[A, P any](m Method[A, P]) Entry {
 			kind, acts = Kind(k), acts+1
 		}
 	}
-	_, fixedArg, fixed := strings.Cut(m.Name, "+")
+	service, fixedArg, fixed := strings.Cut(m.Name, "+")
 	var arg A
 	_, shows := shown(arg)
 	switch {
@@ -150,7 +155,7 @@ func Declare[A, P any](m Method[A, P]) Entry {
 	}
 	return Entry{
 		Name: m.Name, Socket: m.Socket, Dest: m.Dest, Access: m.Access, Scope: m.Scope, Help: m.Help, Gives: m.Gives, Kind: kind,
-		fixedArg: fixedArg, Arg: m.Arg.Want, ArgDoc: m.Arg.Doc, Payload: m.Payload.Want, PayloadDoc: m.Payload.Doc,
+		service: service, fixedArg: fixedArg, Arg: m.Arg.Want, ArgDoc: m.Arg.Doc, Payload: m.Payload.Want, PayloadDoc: m.Payload.Doc,
 		sanitize: func(e *Entry, h head, rawArg, rawPayload untrusted.Bytes) (Sanitized, error) {
 			arg, err := m.Arg.Read(rawArg)
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
+	"sallyport/internal/judge"
 	"sallyport/internal/policy"
 	"sallyport/internal/policyfiles"
 	"sallyport/internal/store"
@@ -39,6 +40,7 @@ type daemon struct {
 	isReady bool
 	actors  *actors.Daemon
 	book    *inventory.Inventory
+	policy  *judge.Keeper
 	driver  *simulated.Driver
 	failed  chan error // something stopped that should not
 	closers []func() error
@@ -81,13 +83,16 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err != nil {
 		return d, err
 	}
+	verdicts := judge.New()
+	d.policy = judge.Keep(verdicts, sources, d.log, systemClock{})
+	d.onClose(d.policy.Close)
 	entries, crew := methods.All(), hypervisor.Crew{Power: lifecycle.NewWorker(d.driver), Policy: policyfiles.New(sources)}
 	if cfg.Drill {
 		entries = append(entries, methods.Drill()...)
 	}
 	d.actors, err = actors.Start(actors.Settings{
 		Catalogue:      stages.NewCatalogue(entries...),
-		Gate:           stages.NewGate(permission.OnlyDom0{}, permission.AdminExtension...),
+		Gate:           stages.NewGate(verdicts, permission.AdminExtension...),
 		Book:           d.book,
 		Worker:         crew,
 		Attendants:     map[string]actors.Attendant{"power": crew.Power, "disposables": crew.Disposables},

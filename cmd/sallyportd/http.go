@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -60,13 +61,19 @@ func withoutArguments(w http.ResponseWriter, r *http.Request) {
 	pprof.Index(w, r)
 }
 
-// healthz answers 200 while everything makes progress, and 503 with the reason otherwise.
+// healthz answers 200 while everything makes progress, and 503 with the reason otherwise. What is wrong with the policy is
+// said, but is no reason to take the daemon away: what was in force is, and dom0 needs none.
 func (d *daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 	if ok, reason := d.actors.Healthy(); !ok {
 		http.Error(w, reason, http.StatusServiceUnavailable)
 		return
 	}
-	_, _ = w.Write([]byte("ok\n"))
+	s := d.policy.State()
+	for _, line := range []string{"ok", s.Problem, s.Unwatched} {
+		if line != "" {
+			_, _ = fmt.Fprintln(w, line)
+		}
+	}
 }
 
 // metrics collects what the daemon counts.
@@ -96,6 +103,10 @@ var (
 	logDropped       = describe("log_lines_dropped_total", "Log lines that were left out.")
 	healthy          = describe("healthy", "1 while everything makes progress.")
 	revision         = describe("revision", "The inventory's revision.")
+	policyLoads      = describe("policy_loads_total", "Loads of the policy's files, by what became of them.", "outcome")
+	policyGeneration = describe("policy_generation", "How many policies have been in force; 0: none, and every source but dom0 is denied.")
+	policyRules      = describe("policy_rules", "Rules of the policy in force.")
+	policyCurrent    = describe("policy_current", "1 while the policy in force is what the files say.")
 )
 
 // Describe is part of prometheus.Collector.
@@ -133,5 +144,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(logDropped, m.sink.Dropped())
 	ok, _ := m.d.actors.Healthy()
 	gauge(healthy, map[bool]float64{true: 1}[ok])
+	p := m.d.policy.State()
+	counter(policyLoads, p.Reloaded, "reloaded")
+	counter(policyLoads, p.Refused, "refused")
+	gauge(policyGeneration, float64(p.Generation))
+	gauge(policyRules, float64(p.Rules))
+	gauge(policyCurrent, map[bool]float64{true: 1}[p.Problem == ""])
 	gauge(revision, float64(m.d.book.View().Revision()))
 }

@@ -42,6 +42,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return fail(stderr, err, exitUsage)
 	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // before there is anything to reload: it must not end a daemon that is starting
+	defer signal.Stop(reload)
 	d, err := build(cfg, stderr)
 	if err != nil {
 		var bad usageError
@@ -51,14 +54,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return fail(stderr, err, exitFailed)
 	}
 	d.ready(stdout)
-	select {
-	case <-ctx.Done():
-	case err = <-d.failed:
-	}
-	if err := errors.Join(err, d.close()); err != nil {
+	if err := errors.Join(d.wait(ctx, reload), d.close()); err != nil {
 		return fail(stderr, err, exitFailed)
 	}
 	return exitOK
+}
+
+// wait returns when ctx ends, or something stopped that should not.
+func (d *daemon) wait(ctx context.Context, reload <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-d.failed:
+			return err
+		case <-reload:
+			d.policy.Reload()
+		}
+	}
 }
 
 // usageError is what an operator can mend on the command line, or in a file that it names.

@@ -51,6 +51,7 @@ var arrows = []arrow{
 	{"internal/inventory", []string{"messages/...", "internal/yamlfile"}, "implements the interfaces of messages/qube"},
 	{"internal/policy", []string{"messages/..."}, "a language and its evaluation; it judges nouns"},
 	{"internal/policyfiles", []string{"internal/policy", "messages/..."}, "writes what loads; who may is decided before, and what it means elsewhere"},
+	{"internal/judge", []string{"internal/policy", "internal/telemetry", "stages", "stages/permission", "stages/properties", "messages/..."}, "asks the policy for the gate; what a qube is, the properties say"},
 	{"internal/store", []string{"internal/inventory", "messages/..."}, "keeps the inventory's records"},
 	{"internal/hypervisor/...", []string{"messages/...", "stages/lifecycle", "stages/preload"}, "runs qubes; knows no API but the interface of a driver"},
 	{"internal/dashboard", []string{"internal/telemetry"}, "computes from the log alone (design: 9)"},

@@ -300,6 +300,13 @@ func (r *record) HasTag(t qube.Tag) bool {
 
 func (r *record) Tags() iter.Seq[qube.Tag] { return slices.Values(r.tags) }
 
+func (r *record) AppendTags(all []string) []string {
+	for _, t := range r.tags {
+		all = append(all, t.Shown())
+	}
+	return all
+}
+
 // changed is a copy of r on which change was made. Slices and maps of a record are never written to in place.
 func (r *record) changed(change func(*record)) *record {
 	c := *r

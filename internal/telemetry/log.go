@@ -209,6 +209,24 @@ func (l Log) Committed(changes int, revision uint64, took time.Duration) {
 	l.write(zapcore.DebugLevel, CommitGroup, zap.Int(KeyCount, changes), zap.Uint64(KeyRevision, revision), micros(KeyCommitTime, took))
 }
 
+// PolicyReloaded tells of a policy that is in force now.
+func (l Log) PolicyReloaded(rules int, generation uint64, took time.Duration) {
+	l.write(zapcore.InfoLevel, PolicyReloaded, zap.Int(KeyCount, rules), zap.Uint64(KeyGeneration, generation), micros(KeyLoadTime, took))
+}
+
+// PolicyRefused tells of a policy that does not load, and which one stays in force. The message may quote the operator's
+// files.
+func (l Log) PolicyRefused(at, message string, count int, generation uint64) {
+	l.write(zapcore.ErrorLevel, PolicyRefused, zap.String(KeyPlace, at), zap.String(KeyMessage, message), zap.Int(KeyCount, count),
+		zap.Uint64(KeyGeneration, generation))
+	l.Sync()
+}
+
+// PolicyLegacy tells of a directive that is to be replaced (spec: policy.md 3).
+func (l Log) PolicyLegacy(at string) {
+	l.write(zapcore.WarnLevel, PolicyLegacy, zap.String(KeyPlace, at))
+}
+
 // Library passes on that the actor library spoke, without the values, which may be a client's.
 func (l Log) Library(level zapcore.Level, message string) {
 	l.write(level, LibraryMessage, zap.String(KeyMessage, message))

@@ -29,6 +29,9 @@ const (
 	Shed              Event = "shed"
 	StreamCut         Event = "stream.cut"
 	CommitGroup       Event = "commit.group"
+	PolicyReloaded    Event = "policy.reloaded"
+	PolicyRefused     Event = "policy.refused"
+	PolicyLegacy      Event = "policy.legacy"
 	HealthChanged     Event = "health.changed"
 	LogDropped        Event = "log.dropped"
 	LibraryMessage    Event = "library.message"
@@ -90,6 +93,9 @@ const (
 	KeyCommitTime   Key = "sallyport.commit_us"
 	KeyEvents       Key = "sallyport.events"
 	KeyReplyLen     Key = "sallyport.reply.length"
+	KeyPlace        Key = "sallyport.place"
+	KeyGeneration   Key = "sallyport.policy.generation"
+	KeyLoadTime     Key = "sallyport.policy.load_us"
 )
 
 // FieldDoc describes one field, for the generated table.
@@ -148,6 +154,9 @@ var Fields = []FieldDoc{
 	{KeyCommitTime, "number", "microseconds from the first change of a group to its fsync"},
 	{KeyEvents, "number", "events that a stream has sent, the first included; absent where there was none"},
 	{KeyReplyLen, "number", "bytes of the reply, frame included"},
+	{KeyPlace, "text", "FILE, FILE:LINE or FILE:LINE:COLUMN of an operator's file"},
+	{KeyGeneration, "number", "how many policies there have been: 0 is none, with which every source but dom0 is denied"},
+	{KeyLoadTime, "number", "microseconds from the first file that was read to the policy in force"},
 }
 
 // Events are all of them, with what they tell.
@@ -173,6 +182,9 @@ var Events = []struct {
 	{Shed, "work was refused because a limit was reached"},
 	{StreamCut, "a subscriber that fell behind by more than its backlog was cut off; its request.done follows"},
 	{CommitGroup, "a group of changes is on disk; at debug level"},
+	{PolicyReloaded, "a policy was loaded and is in force; the count is of its rules"},
+	{PolicyRefused, "the policy's files do not load, and what was in force stays so: the place of the first error, how many there are, and all of them in the message"},
+	{PolicyLegacy, "the policy has !compat-4.0, which is to be replaced"},
 	{HealthChanged, "the daemon became healthy, or ceased to be"},
 	{LogDropped, "lines were left out: the log is written too slowly, or has reached its limit of lines a second; always JSON"},
 	{LibraryMessage, "the actor library had something to say; its values are left out"},

@@ -71,6 +71,7 @@ func (p Plain) Features() iter.Seq2[FeatureName, FeatureValue] {
 }
 func (p Plain) HasTag(Tag) bool                  { return false }
 func (p Plain) Tags() iter.Seq[Tag]              { return func(func(Tag) bool) {} }
+func (p Plain) AppendTags(all []string) []string { return all }
 func (p Plain) Notes() Notes                     { return Notes{} }
 func (p Plain) Volume(VolumeName) (Volume, bool) { return Volume{}, false }
 func (p Plain) Firewall() iter.Seq[FirewallRule] { return func(func(FirewallRule) bool) {} }

@@ -111,6 +111,8 @@ type Qube interface {
 	HasTag(Tag) bool
 	// Tags come sorted by bytes.
 	Tags() iter.Seq[Tag]
+	// AppendTags appends their text to all: for policies, which look at tags with every call.
+	AppendTags(all []string) []string
 	Notes() Notes
 	// Volume is what is kept of a volume; false if that is what it has by default.
 	Volume(VolumeName) (Volume, bool)

@@ -69,6 +69,9 @@ func propertyOf(h holder) []stages.Entry {
 			Help:  "tell the values of all of " + h.whose + " properties",
 			Gives: "PROPERTY default=FLAG type=TYPE VALUE LF each, with \\\\ and \\n for backslash and line feed",
 			Arg:   stages.None, Payload: stages.None,
+			PerItem: func(dest qube.Qube, item qube.Noun) stages.Subject { // spec: extensions.md 7, SAFER
+				return stages.Subject{Service: h.prefix + "Get", Dest: dest, Arg: item.Shown()}
+			},
 			Read: func(v qube.View, g plain) (messages.Reply, error) {
 				q := h.of(g.Dest())
 				return h.lines(g, func(b []byte, p *properties.Property) []byte {

@@ -32,6 +32,9 @@ var qubes = []stages.Entry{
 		Help:  "list all qubes, or the destination, with class, state and UUID",
 		Gives: "NAME class=CLASS state=STATE uuid=UUID LF each",
 		Arg:   stages.None, Payload: stages.None,
+		PerItem: func(_ qube.Qube, item qube.Noun) stages.Subject { // spec: extensions.md 3
+			return stages.Subject{Service: "admin.vm.List", Dest: item.(qube.Qube)}
+		},
 		Read: listQubes,
 	}),
 	stages.Declare(stages.Method[nothing, nothing]{

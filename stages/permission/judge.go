@@ -14,7 +14,7 @@ type OnlyDom0 struct{}
 func (OnlyDom0) Generation() uint64 { return 0 }
 
 // Allows nothing.
-func (OnlyDom0) Allows(stages.Subject) bool { return false }
+func (OnlyDom0) Allows(qube.View, stages.Subject) bool { return false }
 
 // Mask shows the destination and what it refers to. That matters to peers that have decided for themselves; whoever is
 // denied sees nothing anyway.
@@ -29,7 +29,7 @@ type Everyone struct{}
 func (Everyone) Generation() uint64 { return 0 }
 
 // Allows everything.
-func (Everyone) Allows(stages.Subject) bool { return true }
+func (Everyone) Allows(qube.View, stages.Subject) bool { return true }
 
 // Mask hides nothing.
 func (Everyone) Mask(v qube.View, _, _ qube.Qube) qube.View { return v }

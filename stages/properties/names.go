@@ -25,6 +25,7 @@ var (
 	ShutdownTimeout    = named("shutdown_timeout")
 	Template           = named("template")
 	TemplateForDispvms = named("template_for_dispvms")
+	TransportRPC       = named("transport_rpc")
 	VCPUs              = named("vcpus")
 
 	CheckUpdatesVM       = named("check_updates_vm")

@@ -56,13 +56,13 @@ var references = []*Property{
 		Help:      "Disposable template used for managing this qube.",
 	},
 	{
-		Name: named("relayvm"), Of: []qube.Class{qube.RemoteVM}, Type: vm, Load: Referring,
+		Name: Relayvm, Of: []qube.Class{qube.RemoteVM}, Type: vm, Load: Referring,
 		byDefault: none,
 		rules:     []rule{localQube, withoutDot},
 		Help:      "Local qube that relays calls to the remote one.",
 	},
 	{
-		Name: named("transport_rpc"), Of: []qube.Class{qube.RemoteVM}, Type: str, Load: Basic,
+		Name: TransportRPC, Of: []qube.Class{qube.RemoteVM}, Type: str, Load: Basic,
 		byDefault: none,
 		Help:      "Name of the qrexec service the relay uses as transport.",
 	},

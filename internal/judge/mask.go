@@ -1,0 +1,54 @@
+package judge
+
+import (
+	"sync"
+
+	"sallyport/messages/qube"
+	"sallyport/stages"
+	"sallyport/stages/properties"
+)
+
+// mask is what one caller may see of one view. It decides when it is asked, since most calls look at nobody but their
+// destination, and remembers, so that it says the same for as long as the view is used.
+type mask struct {
+	rules        *rules // those of the moment, whatever is loaded meanwhile
+	view         qube.View
+	source, dest qube.Qube
+
+	mu      sync.Mutex
+	decided map[qube.UUID]bool
+}
+
+// listing is the method that a source must be allowed to call on a qube to see it.
+const listing = "admin.vm.List"
+
+func (m *mask) sees(q qube.Qube) bool {
+	id := q.ID()
+	if id == m.dest.ID() {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.decided == nil {
+		m.decided = map[qube.UUID]bool{}
+		m.addReferences()
+	}
+	sees, known := m.decided[id]
+	if !known {
+		sees = m.rules.allow(m.view, stages.Subject{Service: listing, Source: m.source, Dest: q})
+		m.decided[id] = sees
+	}
+	return sees
+}
+
+// addReferences shows what the destination refers to.
+func (m *mask) addReferences() {
+	if m.dest.ID() == (qube.UUID{}) {
+		return // of nobody, the properties are the system's
+	}
+	for _, name := range qube.References {
+		if other, ok := properties.Reference(m.view, m.dest, name); ok {
+			m.decided[other.ID()] = true
+		}
+	}
+}
