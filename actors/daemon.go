@@ -41,6 +41,8 @@ type Settings struct {
 	Sockets map[stages.Socket]string         // where to listen; a socket without a path is not served
 	Peers   func(Credentials) *messages.Peer // nil: root and the daemon's own user may claim any source
 
+	Remote *Remote // clients on other machines; nil: none
+
 	Log   *zap.Logger   // nil: none. Its encoder decides the names of time, level and event.
 	Clock Clock         // nil: the system's
 	IDs   func() string // makes incident ids, not all digits; nil: random
@@ -126,6 +128,7 @@ type Daemon struct {
 
 	sanitizer, permission, action, ledger, qubes *actor.PID
 	listeners                                    []*socket
+	remote                                       *remote // nil: none
 	units                                        []*unit
 
 	commits     sync.WaitGroup // being written
@@ -149,6 +152,13 @@ func Start(settings Settings) (*Daemon, error) {
 		d.watched.close()
 		return nil, err
 	}
+	if d.remote, err = openRemote(d, settings.Remote); err != nil {
+		for _, s := range d.listeners {
+			s.close()
+		}
+		d.watched.close()
+		return nil, err
+	}
 	d.startDoors()
 	if err = d.attend(); err != nil {
 		return nil, errors.Join(err, d.abandon())
@@ -156,6 +166,10 @@ func Start(settings Settings) (*Daemon, error) {
 	d.spawn("poller", "poller", d.workers, settings.StageQueue, func() actor.Actor { return &poller{d, d.watched} })
 	for _, s := range d.listeners {
 		d.spawn("listener-"+s.name, "listener", d.workers, settings.StageQueue, func() actor.Actor { return &listener{d, s} })
+	}
+	if t := d.remote; t != nil {
+		t.requests = newRequests(d, t.socket)
+		d.spawn("listener-tls", "listener", d.workers, settings.StageQueue, func() actor.Actor { return &remoteListener{t} })
 	}
 	return d, nil
 }
@@ -207,9 +221,15 @@ func (d *Daemon) close(ctx context.Context) error {
 		}
 		s.close()
 	}
+	if d.remote != nil {
+		d.remote.shut()
+	}
 	d.watched.halt()
 	d.feeds.halt()
 	err := d.open.wait(ctx)
+	if d.remote != nil {
+		d.remote.wait(ctx)
+	}
 	err = errors.Join(err, d.dismiss(ctx))  // while there is all that it needs
 	err = errors.Join(err, d.stop(d.units)) // after which nobody starts another actor of a qube
 	err = errors.Join(err, d.stop(d.family.all()))
@@ -217,6 +237,9 @@ func (d *Daemon) close(ctx context.Context) error {
 	defer cancel()
 	_ = d.open.wait(ctx) // whoever did not take his answer by now is the reason of the error that there is
 	err = errors.Join(err, d.commitsDone(ctx))
+	if d.remote != nil {
+		d.remote.close()
+	}
 	d.watched.close()
 	d.system.Shutdown()
 	d.workers.close()
@@ -243,6 +266,9 @@ func (d *Daemon) abandon() error {
 	d.closingDown.Store(true)
 	for _, s := range d.listeners {
 		s.close()
+	}
+	if d.remote != nil {
+		_ = d.remote.listener.Close()
 	}
 	err := errors.Join(d.stop(d.units), d.stop(d.family.all()))
 	d.watched.close()

@@ -56,11 +56,11 @@ func (l *listener) acceptAll(raw syscall.RawConn) error {
 		fd, err := acceptOne(raw)
 		switch {
 		case err == nil:
-			requests.start(fd)
+			requests.start(fd, nil)
 		case errors.Is(err, os.ErrDeadlineExceeded): // shut
 			return raw.Control(func(s uintptr) {
 				for fd, err := acceptOn(s); err == nil; fd, err = acceptOn(s) {
-					requests.start(fd)
+					requests.start(fd, nil)
 				}
 			})
 		case err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOBUFS || err == unix.ENOMEM:

@@ -25,6 +25,7 @@ type request struct {
 	line    inLine // among those whose clients are waited for
 	call    call
 	uid     uint32
+	via     *bridge // of a client over TLS; nil: the kernel says who calls
 	phase   phase
 	full    bool    // one connection too many, to be refused once it has been heard
 	stream  *stream // of a Streams call, once it has begun
@@ -66,15 +67,16 @@ func newRequests(d *Daemon, s *socket) *requests {
 	return rs
 }
 
-// start takes over a connection that was accepted.
-func (rs *requests) start(fd int) {
+// start takes over a connection that was accepted, or that via, unless it is nil, bridges to a client.
+func (rs *requests) start(fd int, via *bridge) {
 	d := rs.d
 	d.stats.accepted.Add(1)
-	r := &request{d: d, socket: rs.socket, conn: connection{fd: fd}, started: d.now()}
+	r := &request{d: d, socket: rs.socket, conn: connection{fd: fd}, via: via, started: d.now()}
 	switch n := d.open.begin(); {
 	case n > d.settings.MaxConnections+courtesy:
 		d.tooMany()
 		_, _ = r.conn.write(errFull.AppendFrame(nil))
+		via.answered()
 		r.conn.close()
 		d.open.end()
 		return
@@ -145,6 +147,11 @@ func (r *request) receive(ctx actor.Context) {
 // begin asks the kernel who calls, and takes what has arrived already, which is most often all.
 func (r *request) begin(ctx actor.Context) {
 	r.call.request = ctx.Self()
+	if r.via != nil {
+		r.call.peer = r.via.peer
+		r.arrive(ctx)
+		return
+	}
 	cred, err := r.conn.credentials()
 	if err != nil {
 		r.finish(ctx, messages.Reply{}, err)
@@ -189,6 +196,9 @@ func (r *request) arrive(ctx actor.Context) {
 	}
 	r.d.watched.leave(r)
 	c := &r.call
+	if err == nil && r.via.wasCut() {
+		err = errTruncated
+	}
 	if err == nil {
 		c.raw, err = messages.ParseRequestWithin(r.conn.take(), r.d.settings.HeaderLimit)
 	}
@@ -248,6 +258,7 @@ func (r *request) close(err error) {
 	r.leaveStream()
 	if r.conn.fd >= 0 {
 		r.d.watched.forget(r)
+		r.via.answered()
 		r.conn.close()
 		defer r.d.open.end() // last: who waits for the calls waits for their lines too
 		r.tell(err)
@@ -317,7 +328,12 @@ func (r *request) tell(err error) {
 	if !r.d.timed {
 		return
 	}
-	line.Socket, line.PeerUID, line.ReplyLen = r.socket.name, r.uid, r.replied
+	line.Socket, line.ReplyLen = r.socket.name, r.replied
+	if r.via != nil {
+		line.PeerName = r.via.name
+	} else {
+		line.PeerUID = &r.uid
+	}
 	if s := r.stream; s != nil {
 		line.Events, line.ReplyLen = s.sent, line.ReplyLen+s.taken
 	}

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sallyport/internal/endpoint"
 	"sallyport/stages"
 )
 
@@ -28,7 +28,7 @@ type socket struct {
 var socketNames = map[stages.Socket]string{stages.Admin: "admin", stages.Internal: "internal", stages.Misc: "misc"}
 
 // ErrExists says that another daemon listens on a socket already.
-var ErrExists = errors.New("another daemon listens there already")
+var ErrExists = endpoint.ErrExists
 
 // openSockets opens all, or none.
 func openSockets(paths map[stages.Socket]string) ([]*socket, error) {
@@ -53,7 +53,7 @@ func openSockets(paths map[stages.Socket]string) ([]*socket, error) {
 // open makes the socket, mode 0770 and of group qubes where there is one (spec: wire.md 1). A file that is left of a
 // daemon that has gone is replaced; one that somebody listens on is not.
 func (s *socket) open() error {
-	if err := removeStale(s.path); err != nil {
+	if err := endpoint.RemoveStale(s.path); err != nil {
 		return err
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -114,28 +114,6 @@ func (s *socket) pause(d time.Duration) {
 	case <-t.C:
 	case <-s.closed:
 	}
-}
-
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != os.ModeSocket {
-		return errors.New("exists, and is no socket")
-	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != unix.ECONNREFUSED {
-		return ErrExists
-	}
-	return os.Remove(path)
 }
 
 // giveToGroup lets the group qubes connect, where it exists and we may.

@@ -28,6 +28,7 @@ type Config struct {
 	Log        Log
 	Limits     Limits
 	Peers      []Peer // the first one that a peer Is counts
+	TLS        TLS
 }
 
 // Log says where log lines go, and which.
@@ -104,6 +105,24 @@ func (p Peer) Is(uid uint32, gids []uint32) bool {
 	return p.ID == uid
 }
 
+// TLS is how clients on other machines are served: they have to prove by a certificate who they are.
+type TLS struct {
+	Listen           netip.AddrPort // the zero AddrPort for none
+	Certificate, Key string         // files in PEM; with Listen, both are named
+	ClientCA         []string       // such files; with Listen, there is one at least
+	Connections      int            // open at once
+	HandshakeTimeout time.Duration
+	Peers            []Certified // the first one of a name that the certificate bears counts
+}
+
+// Certified says which sources may be claimed by whoever has a certificate with a certain subject alternative name.
+type Certified struct {
+	DNS, URI string   // one of them
+	Guests   bool     // may claim any source but dom0
+	Sources  []Source // may claim these
+	Decided  bool     // evaluates policy itself, as qrexec does
+}
+
 // defaults are what holds where nobody said anything.
 func defaults(env func(string) string, h Host) Config {
 	c := Config{
@@ -123,6 +142,7 @@ func defaults(env func(string) string, h Host) Config {
 			CrashesWithoutSuccess: 100,
 		},
 		Peers: []Peer{{ID: 0, Any: true}},
+		TLS:   TLS{ClientCA: []string{}, Connections: 128, HandshakeTimeout: 10 * time.Second, Peers: []Certified{}},
 	}
 	if h.UID != 0 {
 		c.Peers = append(c.Peers, Peer{ID: h.UID, Any: true})

@@ -69,6 +69,7 @@ func TestDefaults(t *testing.T) {
 			QubeQueue: 1024, StageQueue: 65536, SubscriberBacklog: 1 << 20, LogLinesPerSecond: 200000, CrashesWithoutSuccess: 100,
 		},
 		Peers: []config.Peer{{ID: 0, Any: true}},
+		TLS:   config.TLS{ClientCA: []string{}, Connections: 128, HandshakeTimeout: 10 * time.Second, Peers: []config.Certified{}},
 	}, load(t))
 }
 
@@ -80,7 +81,7 @@ func TestExampleIsTheDefaults(t *testing.T) {
 func TestExampleHasEveryKey(t *testing.T) {
 	example, err := os.ReadFile("sallyport.yaml")
 	require.NoError(t, err)
-	for _, group := range []string{"x: 1", "limits: {x: 1}", "peers: [{x: 1}]"} {
+	for _, group := range []string{"x: 1", "limits: {x: 1}", "peers: [{x: 1}]", "tls: {x: 1}", "tls: {peers: [{x: 1}]}"} {
 		_, err := config.Load([]string{"--config", file(t, group)}, vars{}.get, root)
 		_, known, ok := strings.Cut(err.Error(), "expected one of the keys ")
 		require.True(t, ok, err)
@@ -110,15 +111,20 @@ var settings = []setting{
 	{"drill", "true", "0", "1", func(c config.Config) any { return c.Drill }, true, false, true},
 	{"http", `"[::1]:1"`, "127.0.0.1:2", "127.9.9.9:3", func(c config.Config) any { return c.HTTP },
 		netip.MustParseAddrPort("[::1]:1"), netip.MustParseAddrPort("127.0.0.1:2"), netip.MustParseAddrPort("127.9.9.9:3")},
+	{"listen-tls", `"[::1]:1"`, "0.0.0.0:2", "192.0.2.1:3", func(c config.Config) any { return c.TLS.Listen },
+		netip.MustParseAddrPort("[::1]:1"), netip.MustParseAddrPort("0.0.0.0:2"), netip.MustParseAddrPort("192.0.2.1:3")},
 	{"log-file", "/f", "/e", "/a", func(c config.Config) any { return c.Log.File }, "/f", "/e", "/a"},
 	{"log-level", "debug", "warn", "error", func(c config.Config) any { return c.Log.Level }, config.Debug, config.Warn, config.Error},
 	{"log-format", "console", "json", "console", func(c config.Config) any { return c.Log.Format }, config.Console, config.JSON, config.Console},
 }
 
+// secured is what listen-tls asks for besides.
+const secured = "tls: {certificate: c.pem, key: k.pem, client_ca: [a.pem]}\n"
+
 func TestAFlagBeatsTheEnvironmentBeatsTheFileBeatsTheDefault(t *testing.T) {
 	for _, s := range settings {
 		t.Run(s.name, func(t *testing.T) {
-			args := []string{"--config", file(t, strings.ReplaceAll(s.name, "-", "_")+": "+s.file)}
+			args := []string{"--config", file(t, secured+strings.ReplaceAll(s.name, "-", "_")+": "+s.file)}
 			env := vars{}
 			get := func() any {
 				c, err := config.Load(args, env.get, root)
@@ -257,6 +263,35 @@ peers:
 	assert.Equal(t, []config.Peer{{ID: 0, Any: true}, {ID: 1000, Any: true}}, c.Peers, "root, and the daemon's own user")
 }
 
+func TestTLS(t *testing.T) {
+	c := load(t, "--listen-tls", "0.0.0.0:8643", "--config", file(t, `
+tls:
+  certificate: c.pem
+  key: k.pem
+  client_ca: [a.pem, b.pem]
+  connections: 7
+  handshake_timeout: 3s
+  peers:
+  - {dns: backup.example, sources: "*"}
+  - {uri: "spiffe://example/admin", sources: [dom0, work], policy: decided}
+`)).TLS
+	names := func(p config.Certified) (all []string) {
+		for _, s := range p.Sources {
+			all = append(all, s.Name)
+		}
+		return all
+	}
+	require.Len(t, c.Peers, 2)
+	assert.Equal(t, []string{"dom0", "work"}, names(c.Peers[1]))
+	c.Peers[1].Sources = nil
+	assert.Equal(t, config.TLS{
+		Listen: netip.MustParseAddrPort("0.0.0.0:8643"), Certificate: "c.pem", Key: "k.pem", ClientCA: []string{"a.pem", "b.pem"},
+		Connections: 7, HandshakeTimeout: 3 * time.Second,
+		Peers: []config.Certified{{DNS: "backup.example", Guests: true}, {URI: "spiffe://example/admin", Decided: true}},
+	}, c)
+	assert.False(t, load(t, "--listen-tls=").TLS.Listen.IsValid(), "an empty flag switches off")
+}
+
 func TestBadFlags(t *testing.T) {
 	const help = ": expected a flag that --help lists"
 	for _, c := range []struct {
@@ -274,6 +309,9 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"--http", "127.0.0.1"}, "--http: expected a loopback address and a port, such as 127.0.0.1:9100"},
 		{[]string{"--http", "127.0.0.1:99999"}, "--http: expected a loopback address and a port, such as 127.0.0.1:9100"},
 		{[]string{"--http", "192.168.1.1:9100"}, "--http: expected a loopback address and a port, such as 127.0.0.1:9100"},
+		{[]string{"--listen-tls", "8643"}, "--listen-tls: expected an address and a port, such as 192.0.2.1:8643"},
+		{[]string{"--listen-tls", ":8643"}, "--listen-tls: expected an address and a port, such as 192.0.2.1:8643"},
+		{[]string{"--listen-tls", "127.0.0.1:1"}, "--listen-tls: expected tls.certificate, tls.key and tls.client_ca, too, in a configuration file"},
 		{[]string{"--socket-dir="}, "--socket-dir: expected a directory"},
 		{[]string{"--state-dir="}, "--state-dir: expected a directory"},
 		{[]string{"--policy-dir="}, "--policy-dir: expected a directory"},
@@ -328,7 +366,7 @@ func TestBadVariables(t *testing.T) {
 }
 
 func TestBadFiles(t *testing.T) {
-	const top = "socket_dir, state_dir, policy_dir, inventory, demo, drill, http, log_file, log_level, log_format, limits, peers"
+	const top = "socket_dir, state_dir, policy_dir, inventory, demo, drill, http, listen_tls, log_file, log_level, log_format, tls, limits, peers"
 	for _, c := range []struct{ file, want string }{
 		{"log_level: info\nlog-format: json", `2: log-format: expected one of the keys ` + top},
 		{"config: x", "1: config: expected one of the keys " + top},
@@ -345,6 +383,19 @@ func TestBadFiles(t *testing.T) {
 		{"\ndemo: true\nstate_dir: /s", "2: demo: expected no state directory, which FILE:3 sets: a demo's state is temporary"},
 		{"demo: true\ndemo: false", "2: demo: expected this key once, but it is on line 1 too"},
 		{"demo: {", "1: expected YAML (did not find expected node content)"},
+
+		{"listen_tls: '[::1]:1'\ntls: {certificate: a, client_ca: [b]}", "1: listen_tls: expected tls.certificate, tls.key and tls.client_ca, too, in a configuration file"},
+		{"listen_tls: '[::1]:1'\ntls: {certificate: a, key: b, client_ca: []}", "1: listen_tls: expected tls.certificate, tls.key and tls.client_ca, too, in a configuration file"},
+		{"tls: {client_ca: a.pem}", "1: tls.client_ca: expected a list"},
+		{"tls: {connections: 0}", "1: tls.connections: expected a whole number from 1 to 1073741824"},
+		{"tls: {handshake_timeout: 0s}", "1: tls.handshake_timeout: expected a duration longer than none"},
+		{"tls: {peers: [{sources: '*'}]}", "1: tls.peers[0]: expected either the key dns or the key uri"},
+		{"tls: {peers: [{dns: a, uri: b, sources: '*'}]}", "1: tls.peers[0]: expected either the key dns or the key uri"},
+		{"tls: {peers: [{dns: '', sources: '*'}]}", "1: tls.peers[0].dns: expected a subject alternative name"},
+		{"tls: {peers: [{dns: a}]}", "1: tls.peers[0]: expected the key sources"},
+		{"tls: {peers: [{user: root, sources: '*'}]}", "1: tls.peers[0].user: expected one of the keys dns, uri, sources, policy"},
+		{"tls: {peers: [{dns: a, sources: dom0}]}", `1: tls.peers[0].sources: expected "*", or a list of names`},
+		{"tls: {peers: [{dns: a, sources: '*', policy: outside}]}", "1: tls.peers[0].policy: expected one of inside, decided"},
 
 		{"limits: []", "1: limits: expected a mapping"},
 		{"limits: {conections: 1}", "1: limits.conections: expected one of the keys connections, header_bytes, read_timeout, call_budget, qube_queue, stage_queue, subscriber_backlog, log_lines_per_second, crashes_without_success"},

@@ -23,11 +23,12 @@ func fromFile(path value, c *Config, h Host) (source, error) {
 	}
 
 	values := make([][]value, len(settings))
-	fields := make([]yamlfile.Field, 0, len(settings)+2)
+	fields := make([]yamlfile.Field, 0, len(settings)+3)
 	for i, s := range settings {
 		fields = append(fields, yamlfile.Optional(strings.ReplaceAll(s.name, "-", "_"), &values[i], s.read))
 	}
 	fields = append(fields,
+		yamlfile.Group("tls", secured(&c.TLS)...),
 		yamlfile.Group("limits", limits(&c.Limits, maxConnections(h.Descriptors))...),
 		yamlfile.Optional("peers", &c.Peers, yamlfile.List(h.readPeer)))
 	if err := root.Fields(fields...); err != nil {
@@ -66,6 +67,17 @@ func limits(l *Limits, connections int) []yamlfile.Field {
 	}
 }
 
+func secured(t *TLS) []yamlfile.Field {
+	return []yamlfile.Field{
+		yamlfile.Optional("certificate", &t.Certificate, yamlfile.String),
+		yamlfile.Optional("key", &t.Key, yamlfile.String),
+		yamlfile.Optional("client_ca", &t.ClientCA, yamlfile.List(yamlfile.String)),
+		yamlfile.Optional("connections", &t.Connections, yamlfile.Between(1, many)),
+		yamlfile.Optional("handshake_timeout", &t.HandshakeTimeout, span),
+		yamlfile.Optional("peers", &t.Peers, yamlfile.List(readCertified)),
+	}
+}
+
 // span reads a duration that lasts.
 func span(n *yamlfile.Node) (time.Duration, error) {
 	d, err := yamlfile.Duration(n)
@@ -95,26 +107,47 @@ func (s Source) Expected(want string) error {
 	return s.node.Expected("%s", want)
 }
 
-// readPeer reads an entry of peers.
-func (h Host) readPeer(n *yamlfile.Node) (Peer, error) {
+// claim is what every entry says of what may be claimed.
+type claim struct {
+	named
+	decided bool
+}
+
+// named are the sources of an entry: every one, or some.
+type named struct {
+	every bool
+	names []Source
+}
+
+func (c *claim) fields() []yamlfile.Field {
 	const inside, decided = "inside", "decided"
-	var user, group []uint32 // of length 1 where they are there
-	p, policy := Peer{}, inside
-	err := n.Fields(
-		yamlfile.Optional("user", &user, account("a user of this system, or a uid", h.User)),
-		yamlfile.Optional("group", &group, account("a group of this system, or a gid", h.Group)),
-		yamlfile.Required("sources", &p, func(n *yamlfile.Node) (Peer, error) {
+	return []yamlfile.Field{
+		yamlfile.Required("sources", &c.named, func(n *yamlfile.Node) (named, error) {
 			switch s, err := yamlfile.String(n); {
 			case err == nil && s == "*":
-				return Peer{Any: true}, nil
+				return named{every: true}, nil
 			case err == nil:
-				return Peer{}, n.Expected(`"*", or a list of names`)
+				return named{}, n.Expected(`"*", or a list of names`)
 			}
-			sources, err := yamlfile.List(readSource)(n)
-			return Peer{Sources: sources}, err
+			names, err := yamlfile.List(readSource)(n)
+			return named{names: names}, err
 		}),
-		yamlfile.Optional("policy", &policy, yamlfile.OneOf(inside, decided)),
-	)
+		yamlfile.Optional("policy", &c.decided, func(n *yamlfile.Node) (bool, error) {
+			policy, err := yamlfile.OneOf(inside, decided)(n)
+			return policy == decided, err
+		}),
+	}
+}
+
+// readPeer reads an entry of peers.
+func (h Host) readPeer(n *yamlfile.Node) (Peer, error) {
+	var user, group []uint32 // of length 1 where they are there
+	var c claim
+	err := n.Fields(append([]yamlfile.Field{
+		yamlfile.Optional("user", &user, account("a user of this system, or a uid", h.User)),
+		yamlfile.Optional("group", &group, account("a group of this system, or a gid", h.Group)),
+	}, c.fields()...)...)
+	p := Peer{Any: c.every, Sources: c.names, Decided: c.decided}
 	switch {
 	case err != nil:
 		return Peer{}, err
@@ -125,7 +158,31 @@ func (h Host) readPeer(n *yamlfile.Node) (Peer, error) {
 	default:
 		p.ID, p.Group = group[0], true
 	}
-	p.Decided = policy == decided
+	return p, nil
+}
+
+// readCertified reads an entry of tls.peers.
+func readCertified(n *yamlfile.Node) (Certified, error) {
+	var p Certified
+	var c claim
+	name := func(n *yamlfile.Node) (string, error) {
+		s, err := yamlfile.String(n)
+		if err == nil && s == "" {
+			err = n.Expected("a subject alternative name")
+		}
+		return s, err
+	}
+	err := n.Fields(append([]yamlfile.Field{
+		yamlfile.Optional("dns", &p.DNS, name),
+		yamlfile.Optional("uri", &p.URI, name),
+	}, c.fields()...)...)
+	switch {
+	case err != nil:
+		return Certified{}, err
+	case (p.DNS == "") == (p.URI == ""):
+		return Certified{}, n.Expected("either the key dns or the key uri")
+	}
+	p.Guests, p.Sources, p.Decided = c.every, c.names, c.decided
 	return p, nil
 }
 

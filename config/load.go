@@ -58,6 +58,9 @@ func (c *Config) check(counts source, h Host) error {
 			return dir.expected("a directory that exists")
 		}
 	}
+	if t := c.TLS; t.Listen.IsValid() && (t.Certificate == "" || t.Key == "" || len(t.ClientCA) == 0) {
+		return counts[listenTLS][0].expected("tls.certificate, tls.key and tls.client_ca, too, in a configuration file")
+	}
 	switch state, data := counts[stateDir], counts[inventory]; {
 	case c.Demo && len(state) > 0:
 		return counts[demo][0].expected("no state directory, which " + state[0].origin + " sets: a demo's state is temporary")

@@ -38,6 +38,7 @@ var settings = []*setting{
 		name: "http", arg: "ADDR", help: "health, metrics and profiles, on a loopback address (off)",
 		set: setHTTP,
 	},
+	listenTLS,
 	{
 		name: "log-file", arg: "PATH", help: "where log lines go (standard error)",
 		set: text(func(c *Config) *string { return &c.Log.File }),
@@ -76,6 +77,18 @@ var (
 		set: toggle(func(c *Config) *bool { return &c.Demo }),
 	}
 )
+
+var listenTLS = &setting{
+	name: "listen-tls", arg: "ADDR", help: "clients on other machines, at an address and port (off)",
+	set: func(c *Config, text string) string {
+		addr, err := netip.ParseAddrPort(text)
+		if err != nil && text != "" {
+			return "an address and a port, such as 192.0.2.1:8643"
+		}
+		c.TLS.Listen = addr
+		return ""
+	},
+}
 
 // apply makes the setting, if there are values.
 func (s *setting) apply(c *Config, values []value) error {

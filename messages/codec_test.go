@@ -203,6 +203,8 @@ func TestPeersClaimOnlyWhatIsTheirs(t *testing.T) {
 		{messages.Peer{Sources: []qube.Name{work}}, []qube.Name{work}},
 		{messages.Peer{Sources: []qube.Name{vault, qube.Dom0}}, []qube.Name{vault, qube.Dom0}},
 		{messages.Peer{Any: true}, []qube.Name{work, vault, qube.Dom0}},
+		{messages.Peer{Guests: true}, []qube.Name{work, vault}},
+		{messages.Peer{Guests: true, Sources: []qube.Name{qube.Dom0}}, []qube.Name{work, vault, qube.Dom0}},
 	} {
 		for _, source := range []qube.Name{work, vault, qube.Dom0} {
 			assert.Equal(t, slices.Contains(c.names, source), c.peer.May(source), "%+v %v", c.peer, source)

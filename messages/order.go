@@ -39,6 +39,14 @@ const (
 	QubeKill     OrderKind = "qube.kill"
 	QubeLook     OrderKind = "qube.look" // see what the hypervisor says of it, and have the inventory say so too
 
+	// The files of the policy (spec: policy.md 7), for dom0. Args["include"]: those under include/, there or not;
+	// Args["file"]: its name without suffix. The work is in internal/policyfiles.
+	PolicyList     OrderKind = "policy.list"
+	PolicyGet      OrderKind = "policy.get"
+	PolicyReplace  OrderKind = "policy.replace"   // Args["token"], Args["text"]
+	PolicyRemove   OrderKind = "policy.remove"    // Args["token"]
+	PolicyGetFiles OrderKind = "policy.get-files" // Args["service"]: in which files rules for it are
+
 	// Disposables of the template that the order is for. The work is in stages/preload.
 	DisposableTake    OrderKind = "disposable.take"    // Args["by"]: for whom, a UUID; Args["uuid"]: answer with a UUID
 	DisposablePreload OrderKind = "disposable.preload" // make as many in advance as there shall be; Args["reason"]: why

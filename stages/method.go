@@ -82,6 +82,7 @@ type Method[A, P any] struct {
 	Access Access
 	Scope  Scope
 	Help   string // one line
+	Gives  string // what the content of an OK is, for people; empty: there is none
 
 	Arg        Field[A]
 	Payload    Field[P]
@@ -116,7 +117,7 @@ type Entry struct {
 	Dest         Dest
 	Access       Access
 	Scope        Scope
-	Help         string
+	Help, Gives  string
 	Arg, Payload Want
 	ArgDoc       string
 	PayloadDoc   string
@@ -153,7 +154,7 @@ func Declare[A, P any](m Method[A, P]) Entry {
 		panic("stages: a Read or a Stream is never handed the means to write: " + m.Name)
 	}
 	return Entry{
-		Name: m.Name, Socket: m.Socket, Dest: m.Dest, Access: m.Access, Scope: m.Scope, Help: m.Help, Kind: kind,
+		Name: m.Name, Socket: m.Socket, Dest: m.Dest, Access: m.Access, Scope: m.Scope, Help: m.Help, Gives: m.Gives, Kind: kind,
 		service: service, fixedArg: fixedArg, Arg: m.Arg.Want, ArgDoc: m.Arg.Doc, Payload: m.Payload.Want, PayloadDoc: m.Payload.Doc,
 		sanitize: func(e *Entry, h head, rawArg, rawPayload untrusted.Bytes) (Sanitized, error) {
 			arg, err := m.Arg.Read(rawArg)

@@ -55,11 +55,10 @@ Exit codes: 0 content; 1 an exception, which goes to standard error as TYPE: mes
 				return errors.New("--timeout is a duration that is not negative, such as 5s")
 			}
 			if o.socket == "" {
-				dir := config.SocketDir(env, config.ThisHost())
-				if err := trusted(dir); err != nil {
+				var err error
+				if o.socket, err = usualSocket(env, socketOf(args[0])); err != nil {
 					return err
 				}
-				o.socket = filepath.Join(dir, socketOf(args[0]))
 			}
 			return call(o, append(args, "dom0")[:2], stdin, stdout)
 		},
@@ -71,6 +70,12 @@ Exit codes: 0 content; 1 an exception, which goes to standard error as TYPE: mes
 	f.BoolVar(&o.follow, "follow", false, "show the events of a stream as they come, a line each")
 	f.DurationVar(&o.timeout, "timeout", 0, "`DURATION` to wait for the reply, or to follow a stream (default as long as it takes)")
 	return cmd
+}
+
+// usualSocket is where daemons make the socket of that name, if it can be trusted.
+func usualSocket(env func(string) string, name string) (string, error) {
+	dir := config.SocketDir(env, config.ThisHost())
+	return filepath.Join(dir, name), trusted(dir)
 }
 
 // trusted refuses a directory where somebody else than we or root could have put a socket: in a temporary directory,

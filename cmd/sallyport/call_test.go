@@ -151,9 +151,9 @@ internal.y+z  internal  dom0         -         -        rwx global  do
 qubes.Z       misc      not dom0     a tag     [text]   w local     tell
 `, string(methodsTable(entries)))
 	assert.JSONEq(t, `[
-{"name":"admin.x","socket":"admin","destination":"any","argument":{"want":"forbidden","grammar":""},"payload":{"want":"forbidden","grammar":""},"access":"r","scope":"local","help":"look"},
-{"name":"internal.y+z","socket":"internal","destination":"dom0","argument":{"want":"forbidden","grammar":""},"payload":{"want":"forbidden","grammar":""},"access":"rwx","scope":"global","help":"do"},
-{"name":"qubes.Z","socket":"misc","destination":"not dom0","argument":{"want":"required","grammar":"a tag"},"payload":{"want":"optional","grammar":"text"},"access":"w","scope":"local","help":"tell"}
+{"name":"admin.x","socket":"admin","destination":"any","argument":{"want":"forbidden","grammar":""},"payload":{"want":"forbidden","grammar":""},"access":"r","scope":"local","help":"look","gives":""},
+{"name":"internal.y+z","socket":"internal","destination":"dom0","argument":{"want":"forbidden","grammar":""},"payload":{"want":"forbidden","grammar":""},"access":"rwx","scope":"global","help":"do","gives":""},
+{"name":"qubes.Z","socket":"misc","destination":"not dom0","argument":{"want":"required","grammar":"a tag"},"payload":{"want":"optional","grammar":"text"},"access":"w","scope":"local","help":"tell","gives":""}
 ]`, string(methodsJSON(entries)))
 }
 

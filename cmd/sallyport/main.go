@@ -12,6 +12,7 @@ import (
 // The exit codes (design: 8).
 const (
 	exitException = 1 // the daemon answered with an exception
+	exitFound     = 1 // sallyport policy found what it looks for, or a policy that does not load
 	exitUsage     = 2
 	exitNoDaemon  = 3 // nobody listens
 	exitNoReply   = 4 // somebody does, but what came back is no reply
@@ -42,7 +43,7 @@ func run(args []string, env func(string) string, stdin, stdout, stderr *os.File)
 		SilenceUsage:       true,
 		DisableSuggestions: true, // they take several lines
 	}
-	root.AddCommand(newCall(env, stdin, stdout), newMethods(stdout))
+	root.AddCommand(newCall(env, stdin, stdout), newMethods(stdout), newPolicy(env, stdin, stdout))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -117,6 +117,7 @@ type methodJSON struct {
 	Access      string    `json:"access"`
 	Scope       string    `json:"scope"`
 	Help        string    `json:"help"`
+	Gives       string    `json:"gives"`
 }
 
 type fieldJSON struct {
@@ -133,7 +134,7 @@ func methodsJSON(entries []stages.Entry) []byte {
 		}
 		all = append(all, methodJSON{
 			e.Name, socket, dests[e.Dest], fieldJSON{wants[e.Arg], e.ArgDoc}, fieldJSON{wants[e.Payload], e.PayloadDoc},
-			letters(e.Access), scopes[e.Scope], e.Help,
+			letters(e.Access), scopes[e.Scope], e.Help, e.Gives,
 		})
 	}
 	return toJSON(all)

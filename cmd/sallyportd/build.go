@@ -20,10 +20,10 @@ import (
 	"sallyport/internal/inventory"
 	"sallyport/internal/judge"
 	"sallyport/internal/policy"
+	"sallyport/internal/policyfiles"
 	"sallyport/internal/store"
 	"sallyport/internal/telemetry"
 	"sallyport/messages"
-	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/lifecycle"
 	"sallyport/stages/methods"
@@ -61,6 +61,10 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err != nil {
 		return d, usageError{err}
 	}
+	remote, err := remoteOf(cfg.TLS)
+	if err != nil {
+		return d, usageError{err}
+	}
 	sockets, err := socketsIn(cfg.SocketDir)
 	if err != nil {
 		return d, usageError{err}
@@ -75,11 +79,14 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if err = ownDir(cfg.SocketDir, passable(), 0o755); err != nil {
 		return d, err
 	}
-	verdicts := judge.New()
-	if err = d.keepPolicy(verdicts); err != nil {
+	sources, err := policySources(cfg.PolicyDirs)
+	if err != nil {
 		return d, err
 	}
-	entries, crew := methods.All(), hypervisor.Crew{Power: lifecycle.NewWorker(d.driver)}
+	verdicts := judge.New()
+	d.policy = judge.Keep(verdicts, sources, d.log, systemClock{})
+	d.onClose(d.policy.Close)
+	entries, crew := methods.All(), hypervisor.Crew{Power: lifecycle.NewWorker(d.driver), Policy: policyfiles.New(sources)}
 	if cfg.Drill {
 		entries = append(entries, methods.Drill()...)
 	}
@@ -91,6 +98,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		Attendants:     map[string]actors.Attendant{"power": crew.Power, "disposables": crew.Disposables},
 		Sockets:        sockets,
 		Peers:          peers,
+		Remote:         remote,
 		Log:            logger,
 		MaxConnections: cfg.Limits.Connections,
 		HeaderLimit:    cfg.Limits.HeaderBytes,
@@ -111,6 +119,19 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		return d.actors.Close(ctx)
 	})
 	return d, err
+}
+
+// policySources are the directories of the policy.
+func policySources(dirs []string) (policy.Sources, error) {
+	s := policy.Sources{Legacy: policy.DefaultSources.Legacy}
+	for _, dir := range dirs {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			return policy.Sources{}, err
+		}
+		s.Dirs = append(s.Dirs, dir)
+	}
+	return s, nil
 }
 
 // socketsIn are the paths of the sockets (spec: wire.md 1).
@@ -226,22 +247,6 @@ func (d *daemon) openInventory() error {
 	return nil
 }
 
-// keepPolicy has j judge by the policy's files. That there is none yet, or that it does not load, is for the log and for
-// health to say: dom0 is served all the same.
-func (d *daemon) keepPolicy(j *judge.Judge) error {
-	sources := policy.Sources{Legacy: policy.DefaultSources.Legacy}
-	for _, dir := range d.cfg.PolicyDirs {
-		dir, err := filepath.Abs(dir)
-		if err != nil {
-			return err
-		}
-		sources.Dirs = append(sources.Dirs, dir)
-	}
-	d.policy = judge.Keep(j, sources, d.log, systemClock{})
-	d.onClose(d.policy.Close)
-	return nil
-}
-
 // beginSimulation has the simulated hypervisor run what the inventory says was running.
 func (d *daemon) beginSimulation() error {
 	host := d.book.Snapshot().Simulation()
@@ -291,12 +296,9 @@ func peersOf(entries []config.Peer) (func(actors.Credentials) *messages.Peer, er
 	rules, groups, nobody := make([]rule, 0, len(entries)), false, &messages.Peer{}
 	for _, e := range entries {
 		p := &messages.Peer{Any: e.Any, Decided: e.Decided}
-		for _, s := range e.Sources {
-			n, err := qube.ParseName(s.Name)
-			if err != nil {
-				return nil, s.Expected("a qube's name")
-			}
-			p.Sources = append(p.Sources, n)
+		var err error
+		if p.Sources, err = namesOf(e.Sources); err != nil {
+			return nil, err
 		}
 		rules, groups = append(rules, rule{e, p}), groups || e.Group
 	}
@@ -321,7 +323,11 @@ func peersOf(entries []config.Peer) (func(actors.Credentials) *messages.Peer, er
 // ready tells the log, and, for a demo, the person who started it, what to try next.
 func (d *daemon) ready(stdout io.Writer) {
 	d.isReady = true
-	d.life.Daemon(telemetry.Ready, zap.String(telemetry.KeyService, "sallyportd"), zap.String(telemetry.KeyVersion, version()),
+	remote := zap.Skip()
+	if addr := d.actors.RemoteAddr(); addr != nil {
+		remote = zap.String(telemetry.KeyLocalAddress, addr.String())
+	}
+	d.life.Daemon(telemetry.Ready, remote, zap.String(telemetry.KeyService, "sallyportd"), zap.String(telemetry.KeyVersion, version()),
 		zap.Int(telemetry.KeySchema, telemetry.SchemaVersion), zap.String(telemetry.KeyPath, d.cfg.SocketDir),
 		zap.Uint64(telemetry.KeyRevision, uint64(d.book.View().Revision())))
 	d.life.Sync()

@@ -42,13 +42,15 @@ var arrows = []arrow{
 	{"stages/lifecycle", []string{"stages/action", "stages/properties", "stages/registry", "messages/..."}, "how a qube is started and stopped; the hypervisor is handed in by interface"},
 	{"stages/methods", []string{"stages/...", "messages/..."}, "the API, declared; it must work without this daemon"},
 
-	{"actors", []string{"stages", "messages/...", "internal/telemetry"}, "who runs what, when; state and rules are handed in by interface"},
+	{"actors", []string{"stages", "messages/...", "internal/telemetry", "internal/endpoint"}, "who runs what, when; state and rules are handed in by interface"},
 
 	{"config", []string{"internal/yamlfile"}, "plain values; main gives them to whom they concern"},
 	{"internal/yamlfile", nil, "a leaf: files with good error messages"},
+	{"internal/endpoint", nil, "a leaf: what every end of a socket has to get right"},
 	{"internal/telemetry", []string{"messages/exception"}, "the log's schema, shared with the dashboards"},
 	{"internal/inventory", []string{"messages/...", "internal/yamlfile"}, "implements the interfaces of messages/qube"},
 	{"internal/policy", []string{"messages/..."}, "a language and its evaluation; it judges nouns"},
+	{"internal/policyfiles", []string{"internal/policy", "messages/..."}, "writes what loads; who may is decided before, and what it means elsewhere"},
 	{"internal/judge", []string{"internal/policy", "internal/telemetry", "stages", "stages/permission", "stages/properties", "messages/..."}, "asks the policy for the gate; what a qube is, the properties say"},
 	{"internal/store", []string{"internal/inventory", "messages/..."}, "keeps the inventory's records"},
 	{"internal/hypervisor/...", []string{"messages/...", "stages/lifecycle", "stages/preload"}, "runs qubes; knows no API but the interface of a driver"},

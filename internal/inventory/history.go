@@ -57,6 +57,7 @@ func (h *history) add(batches []qube.Batch, sizes []int, newest qube.Revision) {
 	defer h.mu.Unlock()
 	h.newest = newest
 	for i, b := range batches {
+		b.Before, b.After = nil, nil // a view kept is all that it shares with no other, kept
 		for len(h.sizes) > 0 && (len(h.sizes) >= historyChanges || h.bytes+sizes[i] > historyBytes) {
 			h.bytes, h.forgotten = h.bytes-h.sizes[0], h.batches[0].Revision
 			h.batches, h.sizes = h.batches[1:], h.sizes[1:]

@@ -120,6 +120,9 @@ func TestTheHistoryIsBounded(t *testing.T) {
 		require.NoError(t, g.Commit())
 	}
 	check := func(changes int) {
+		for _, b := range inv.history.batches {
+			require.Nil(t, b.After, "no view is kept alive, nor what it alone holds")
+		}
 		for _, inv := range []*Inventory{inv, reopened(t, store)} {
 			oldest := inv.history.forgotten
 			kept, err := inv.Since(oldest)

@@ -108,6 +108,9 @@ func TestADecisionSeesATagAtOnce(t *testing.T) {
 
 // TestADecisionAllocatesNothing, whatever the rules look like, unless a person has to choose.
 func TestADecisionAllocatesNothing(t *testing.T) {
+	if raced {
+		t.Skip("the race detector allocates")
+	}
 	for name, make := range sizes {
 		t.Run(name, func(t *testing.T) {
 			c, sys, requests := make(t, 2000)

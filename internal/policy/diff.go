@@ -9,7 +9,7 @@ type Difference struct {
 	Was, Is  Decision // in the witness
 }
 
-// MaxWorlds is how many worlds Diff tries. Policies of some thousand rules that have hardly a rule in common reach it.
+// MaxWorlds is how many worlds and pairs of rules Diff tries. Policies of some thousand rules that have hardly a rule in common reach it.
 const MaxWorlds = 4_000_000
 
 // Diff finds the decisions that change from one policy to another: each pair of rules of which one decided and another
@@ -23,6 +23,7 @@ func Diff(before, after *Policy) (all []Difference, complete bool) {
 	s, tried := strangeTo(before, after), 0
 	seen := map[[2]int32]bool{}
 	try := func(rules ...*Rule) (more bool) {
+		tried++ // most rules have no world in common, which takes time too
 		for w := range worlds(s, rules...) {
 			if tried++; tried > MaxWorlds {
 				return false
@@ -37,7 +38,7 @@ func Diff(before, after *Policy) (all []Difference, complete bool) {
 			d.Was, d.Is = before.Decide(w.Request, w.System()), after.Decide(w.Request, w.System())
 			all = append(all, d)
 		}
-		return true
+		return tried <= MaxWorlds
 	}
 	removed, added := unlike(before.rules, after.rules)
 	for _, one := range []struct {

@@ -59,7 +59,8 @@ type Call struct {
 	ArgPrint  string
 	PayLen    int
 	PayPrint  string
-	PeerUID   uint32
+	PeerUID   *uint32 // nil: unknown, since it is a certificate that says who calls
+	PeerName  string  // that the certificate says; empty: it was the kernel
 	Outcome   string
 	ErrorType string
 	Incident  string
@@ -89,8 +90,12 @@ func (l Log) Call(c *Call) {
 	if line == nil {
 		return
 	}
-	var room [23]zap.Field
-	f := append(room[:0], zap.String(KeySocket, c.Socket), zap.Uint32(KeyPeerUID, c.PeerUID), zap.String(KeyOutcome, c.Outcome))
+	var room [24]zap.Field
+	f := append(room[:0], zap.String(KeySocket, c.Socket), zap.String(KeyOutcome, c.Outcome))
+	if c.PeerUID != nil {
+		f = append(f, zap.Uint32(KeyPeerUID, *c.PeerUID))
+	}
+	f = appendText(f, KeyPeerName, c.PeerName)
 	f = appendText(f, KeyMethod, c.Method)
 	f = appendText(f, KeySource, c.Source)
 	f = appendText(f, KeyDest, c.Dest)
@@ -186,6 +191,12 @@ func (l Log) Health(healthy bool, reason string) {
 // Shed tells that a limit was reached, and how often since the last such line.
 func (l Log) Shed(what string, count uint64) {
 	l.write(zapcore.WarnLevel, Shed, zap.String(KeyReason, what), zap.Uint64(KeyCount, count))
+}
+
+// Unproven tells of a connection of a client that did not prove who it is. reason is our own words, and address the
+// kernel's.
+func (l Log) Unproven(socket, address, reason string) {
+	l.write(zapcore.InfoLevel, ConnectionRefused, zap.String(KeySocket, socket), zap.String(KeyPeerAddress, address), zap.String(KeyReason, reason))
 }
 
 // StreamCut tells of a subscriber that was cut off after so many events.

@@ -11,29 +11,30 @@ type Event string
 
 // The events.
 const (
-	Ready            Event = "ready"
-	Stopping         Event = "stopping"
-	Stopped          Event = "stopped"
-	InventoryLoaded  Event = "inventory.loaded"
-	InventoryIgnored Event = "inventory.ignored"
-	StoreFailed      Event = "store.failed"
-	RequestDone      Event = "request.done"
-	RequestDenied    Event = "request.denied"
-	ActorStarted     Event = "actor.started"
-	ActorStopped     Event = "actor.stopped"
-	ActorCrashed     Event = "actor.crashed"
-	ActorRestarted   Event = "actor.restarted"
-	Escalated        Event = "supervisor.escalated"
-	Incident         Event = "incident"
-	Shed             Event = "shed"
-	StreamCut        Event = "stream.cut"
-	CommitGroup      Event = "commit.group"
-	PolicyReloaded   Event = "policy.reloaded"
-	PolicyRefused    Event = "policy.refused"
-	PolicyLegacy     Event = "policy.legacy"
-	HealthChanged    Event = "health.changed"
-	LogDropped       Event = "log.dropped"
-	LibraryMessage   Event = "library.message"
+	Ready             Event = "ready"
+	Stopping          Event = "stopping"
+	Stopped           Event = "stopped"
+	InventoryLoaded   Event = "inventory.loaded"
+	InventoryIgnored  Event = "inventory.ignored"
+	StoreFailed       Event = "store.failed"
+	RequestDone       Event = "request.done"
+	RequestDenied     Event = "request.denied"
+	ConnectionRefused Event = "connection.refused"
+	ActorStarted      Event = "actor.started"
+	ActorStopped      Event = "actor.stopped"
+	ActorCrashed      Event = "actor.crashed"
+	ActorRestarted    Event = "actor.restarted"
+	Escalated         Event = "supervisor.escalated"
+	Incident          Event = "incident"
+	Shed              Event = "shed"
+	StreamCut         Event = "stream.cut"
+	CommitGroup       Event = "commit.group"
+	PolicyReloaded    Event = "policy.reloaded"
+	PolicyRefused     Event = "policy.refused"
+	PolicyLegacy      Event = "policy.legacy"
+	HealthChanged     Event = "health.changed"
+	LogDropped        Event = "log.dropped"
+	LibraryMessage    Event = "library.message"
 )
 
 // Key is a field's name.
@@ -66,6 +67,9 @@ const (
 	KeyPayloadPrint Key = "sallyport.payload.fingerprint"
 	KeyPayloadLen   Key = "sallyport.payload.length"
 	KeyPeerUID      Key = "sallyport.peer.uid"
+	KeyPeerName     Key = "sallyport.peer.name"
+	KeyPeerAddress  Key = "network.peer.address"
+	KeyLocalAddress Key = "network.local.address"
 	KeyOutcome      Key = "sallyport.outcome"
 	KeyIncident     Key = "sallyport.incident"
 	KeyCrashPrint   Key = "sallyport.crash.fingerprint"
@@ -114,7 +118,7 @@ var Fields = []FieldDoc{
 	{KeyMessage, "text", "what failed, in our own words"},
 	{KeyStack, "text", "functions, files and lines, innermost first"},
 	{KeyPanicType, "text", "the Go type of what a goroutine panicked with"},
-	{KeySocket, "text", "admin, internal or misc"},
+	{KeySocket, "text", "admin, internal or misc; tls for clients on other machines"},
 	{KeySource, "text", "the qube that called, if it exists and may be claimed"},
 	{KeyDest, "text", "the qube that the call was about, once permitted"},
 	{KeyDestPrint, "text", "instead of a destination that was not permitted: a keyed fingerprint of what was sent"},
@@ -123,12 +127,15 @@ var Fields = []FieldDoc{
 	{KeyArgLen, "number", "its length in bytes"},
 	{KeyPayloadPrint, "text", "keyed fingerprint of the payload as sent"},
 	{KeyPayloadLen, "number", "its length in bytes"},
-	{KeyPeerUID, "number", "the user id of the process at the other end, from the kernel"},
+	{KeyPeerUID, "number", "the user id of the process at the other end, from the kernel; absent where a certificate says who calls"},
+	{KeyPeerName, "text", "the name, of the certificate's subject alternative names, by which the client is known; ? if none can be shown"},
+	{KeyPeerAddress, "text", "where the client connects from, from the kernel"},
+	{KeyLocalAddress, "text", "where the daemon listens for clients on other machines; absent if it does not"},
 	{KeyOutcome, "text", "ok, exception, denied, malformed, incident, shed or gone"},
 	{KeyIncident, "text", "joins the caller's exception and this line"},
 	{KeyCrashPrint, "text", "the same for crashes with the same stack"},
 	{KeyActor, "text", "the actor's name"},
-	{KeyActorKind, "text", "listener, poller, request, sanitizer, permission, action, ledger, qubes or qube"},
+	{KeyActorKind, "text", "listener, bridge, poller, request, sanitizer, permission, action, ledger, qubes or qube"},
 	{KeyParent, "text", "the name of the actor that supervises it; empty for the daemon itself"},
 	{KeyHandling, "text", "the Go type of the message that was being handled"},
 	{KeyStreak, "number", "crashes of the actor with no success between them"},
@@ -165,6 +172,7 @@ var Events = []struct {
 	{StoreFailed, "the store could not write, or stopped"},
 	{RequestDone, "a call was answered; one line for each"},
 	{RequestDenied, "a call was refused; one line for each, instead of request.done"},
+	{ConnectionRefused, "a client over TLS did not prove who it is, and was not heard"},
 	{ActorStarted, "an actor began; those of connections are told of by request.done"},
 	{ActorStopped, "an actor ended; those of connections are told of by request.done"},
 	{ActorCrashed, "an actor panicked while it handled a message; its caller got the incident"},

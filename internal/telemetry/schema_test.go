@@ -100,7 +100,7 @@ func TestEveryLineIsOfTheSchema(t *testing.T) {
 			assert.Equal(t, arguments(m), len(line)-3, "each argument has a field of its own, besides time, level and event")
 		})
 	}
-	for _, elsewhere := range []Key{KeyService, KeyVersion, KeySchema, KeyPath} { // given to Daemon by main
+	for _, elsewhere := range []Key{KeyService, KeyVersion, KeySchema, KeyPath, KeyLocalAddress} { // given to Daemon by main
 		written[elsewhere] = true
 	}
 	for key := range fields {
@@ -166,7 +166,7 @@ func TestALineWithoutContent(t *testing.T) {
 	l.Call(&Call{Event: RequestDone})
 	l.Crash(Crash{})
 	l.Incident("", "", "", "", "")
-	for _, absent := range []Key{KeyMethod, KeySource, KeyDest, KeyDestPrint, KeyArgPrint, KeyPayloadPrint, KeyErrorType} {
+	for _, absent := range []Key{KeyMethod, KeySource, KeyDest, KeyDestPrint, KeyArgPrint, KeyPayloadPrint, KeyErrorType, KeyPeerUID, KeyPeerName} {
 		assert.NotContains(t, out.String(), absent)
 	}
 }

@@ -72,6 +72,16 @@ func Duration(n *Node) (time.Duration, error) {
 	return d, nil
 }
 
+// OrNull reads what read reads, and null as nothing: the zero T.
+func OrNull[T any](read Reader[T]) Reader[T] {
+	return func(n *Node) (t T, err error) {
+		if n.kind == scalar && n.tag == "!!null" {
+			return t, nil
+		}
+		return read(n)
+	}
+}
+
 // OneOf reads one of words.
 func OneOf[T ~string](words ...T) Reader[T] {
 	return func(n *Node) (T, error) {

@@ -194,6 +194,20 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func TestNullMayBeAllowed(t *testing.T) {
+	for text, want := range map[string]string{"a: null": "", "a: ~": "", "a:": "", "a: x": "x", "a: 'null'": "null"} {
+		root, err := yamlfile.Read("f", []byte(text))
+		require.NoError(t, err)
+		got := "before"
+		require.NoError(t, root.Fields(yamlfile.Optional("a", &got, yamlfile.OrNull(yamlfile.String))))
+		assert.Equal(t, want, got, text)
+	}
+	root, err := yamlfile.Read("f", []byte("a: 1"))
+	require.NoError(t, err)
+	var got string
+	assert.EqualError(t, root.Fields(yamlfile.Optional("a", &got, yamlfile.OrNull(yamlfile.String))), "f:1: a: expected text: put it in quotes")
+}
+
 // TestSyntaxErrors: the YAML library gives many of these the line where the enclosing value begins, or none.
 func TestSyntaxErrors(t *testing.T) {
 	for _, c := range []struct {

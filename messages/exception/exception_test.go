@@ -36,7 +36,10 @@ var formatted = sync.OnceValue(func() map[Type]bool {
 	if err := yaml.Unmarshal(text, &spec); err != nil {
 		panic(err)
 	}
-	types := map[Type]bool{QubesInternalError: true} // ours, unknown to clients, hence their base class
+	types := map[Type]bool{ // unknown to clients, hence their base class: ours, and those of policy.md 7
+		QubesInternalError: true, PolicyAdminInvalidFileNameException: true, PolicyAdminInvalidFilePathException: true,
+		PolicyAdminFileNotFoundException: true, PolicyAdminTokenException: true, PolicyAdminSyntaxException: true,
+	}
 	for _, e := range spec.Exceptions {
 		if e.Sent {
 			types[e.Name] = e.Client.Formatted

@@ -49,6 +49,14 @@ const (
 	QubesInvalidLabelValueError           Type = "QubesInvalidLabelValueError"
 	QubesLabelInUseError                  Type = "QubesLabelInUseError"
 
+	// What is wrong with a call about the files of the policy (spec: policy.md 7). The reference says so on another way than
+	// the wire of the Admin API, so its client knows these by name only there; here it shows them as a QubesException.
+	PolicyAdminInvalidFileNameException Type = "PolicyAdminInvalidFileNameException"
+	PolicyAdminInvalidFilePathException Type = "PolicyAdminInvalidFilePathException"
+	PolicyAdminFileNotFoundException    Type = "PolicyAdminFileNotFoundException"
+	PolicyAdminTokenException           Type = "PolicyAdminTokenException"
+	PolicyAdminSyntaxException          Type = "PolicyAdminSyntaxException"
+
 	// QubesInternalError is ours: its one field is the incident id. Clients show it as a QubesException.
 	QubesInternalError Type = "QubesInternalError"
 )

@@ -34,6 +34,9 @@ var grammars = map[string]grammar{
 	"property value": {parse: noun(qube.ParsePropertyValue), is: `[ -~]*`, most: 65536},
 	"label name":     {parse: noun(qube.ParseLabelName), is: `[A-Za-z0-9_.-]{1,255}`, sample: `[A-Za-z0-9_.-]{0,257}`},
 	"colour":         {parse: noun(qube.ParseColor), is: `0x[0-9A-Fa-f]{6}`, sample: `0x[0-9A-Fa-f]{5,7}`},
+	"policy file":    {parse: noun(qube.ParsePolicyFile), is: `[A-Za-z0-9_-]{1,247}`, sample: `[A-Za-z0-9_.-]{0,249}`},
+	"policy token":   {parse: noun(qube.ParsePolicyToken), is: `any|new|sha256:[0-9A-Fa-f]{64}`, sample: `(sha256:)?[0-9A-Fa-f]{63,65}|ANY|any.?`},
+	"policy text":    {parse: noun(qube.ParsePolicyText), is: `[^\x00]*`, most: 65536},
 	"notes":          {parse: noun(qube.ParseNotes), is: `[^\x00-\x08\x0b-\x1f\x7f-\x{9f}]*`, most: 256000},
 }
 
@@ -102,6 +105,9 @@ func FuzzParsePropertyName(f *testing.F)  { fuzz(f, "property name") }
 func FuzzParsePropertyValue(f *testing.F) { fuzz(f, "property value") }
 func FuzzParseLabelName(f *testing.F)     { fuzz(f, "label name") }
 func FuzzParseColor(f *testing.F)         { fuzz(f, "colour") }
+func FuzzParsePolicyFile(f *testing.F)    { fuzz(f, "policy file") }
+func FuzzParsePolicyToken(f *testing.F)   { fuzz(f, "policy token") }
+func FuzzParsePolicyText(f *testing.F)    { fuzz(f, "policy text") }
 func FuzzParseNotes(f *testing.F)         { fuzz(f, "notes") }
 
 func name(t require.TestingT, s string) qube.Name {

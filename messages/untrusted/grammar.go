@@ -1,6 +1,7 @@
 package untrusted
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"unicode"
@@ -110,6 +111,15 @@ func (u Bytes) DisplaySafe(most int) (string, error) {
 		}
 		return '_'
 	}, string(b)), nil
+}
+
+// UTF8 accepts 0 to most bytes of valid UTF-8 without NUL. What comes out is text for a file, and not safe to display.
+func (u Bytes) UTF8(most int) (string, error) {
+	b := u.bytes()
+	if len(b) > most || !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
+		return "", ErrGrammar
+	}
+	return string(b), nil
 }
 
 // safeScripts are the scripts that are recommended for identifiers and drawn from left to right (spec: model.md 12).

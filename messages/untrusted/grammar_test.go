@@ -106,6 +106,32 @@ func FuzzPrintable(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, most uint16) { holdsOfPrintable(t, b, int(most)) })
 }
 
+// holdsOfUTF8: UTF8 is what was sent, and that is up to most bytes of valid UTF-8, none of them NUL.
+func holdsOfUTF8(t require.TestingT, b []byte, most int) {
+	got, err := seal(b).UTF8(most)
+	if len(b) <= most && utf8.Valid(b) && !bytes.Contains(b, []byte{0}) {
+		require.NoError(t, err)
+		require.Equal(t, string(b), got)
+	} else {
+		require.Equal(t, untrusted.ErrGrammar, err)
+		require.Empty(t, got)
+	}
+}
+
+func TestUTF8(t *testing.T) {
+	for b := range 256 {
+		holdsOfUTF8(t, []byte{'a', byte(b)}, 2)
+		holdsOfUTF8(t, []byte(string(rune(b))), 2)
+	}
+	holdsOfUTF8(t, []byte("日本"), 5)
+	holdsOfUTF8(t, []byte("日本"), 6)
+	holdsOfUTF8(t, nil, 0)
+}
+
+func FuzzUTF8(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte, most uint16) { holdsOfUTF8(t, b, int(most)) })
+}
+
 func TestKnownResultsOfDisplaySafe(t *testing.T) {
 	for text, want := range map[string]string{ // spec: model.md 12
 		"\u0008": "_", "\u00a0": "_", "\u200b": "_", "\u200c": "_", "\u200d": "_", "\U0001f642": "_",

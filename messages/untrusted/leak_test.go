@@ -217,7 +217,8 @@ func TestErrorsOfGrammarsQuoteNothing(t *testing.T) {
 	_, long := u.Word(untrusted.Letters, 0, 1)
 	_, printable := u.Printable(99)
 	_, safe := u.DisplaySafe(99)
-	for _, err := range []error{word, long, printable, safe} {
+	_, utf8 := u.UTF8(99)
+	for _, err := range []error{word, long, printable, safe, utf8} {
 		assert.ErrorIs(t, err, untrusted.ErrGrammar)
 		for _, texts := range channels(err) {
 			assert.Empty(t, leak(strings.Join(texts, "\n")))

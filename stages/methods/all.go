@@ -24,6 +24,7 @@ func All() []stages.Entry {
 		power,           // admin.vm.Start, Shutdown, Pause, Unpause, Suspend, Resume, Kill
 		consoles,        // admin.vm.Console
 		events,          // admin.Events, admin.vm.Stats
+		policyFiles,     // policy.*
 	)
 }
 

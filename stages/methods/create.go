@@ -42,8 +42,9 @@ func create(prefix, help string, class qube.Class, payload stages.Field[sanitize
 
 var createDisposable = stages.Declare(stages.Method[string, string]{
 	Name: "admin.vm.CreateDisposable", Dest: stages.AnyQube, Access: stages.Read | stages.Write, Scope: stages.Global,
-	Help: "hand out a disposable based on the destination, and tell its name; or have some made in advance",
-	Arg:  sanitize.Preload, Payload: sanitize.AsUUID,
+	Help:  "hand out a disposable based on the destination, and tell its name; or have some made in advance",
+	Gives: "the name, or uuid: and the UUID; nothing for preload",
+	Arg:   sanitize.Preload, Payload: sanitize.AsUUID,
 	Work: func(v qube.View, g stages.Grant[string, string]) (messages.Order, error) {
 		if g.Arg() != "" {
 			return preload.Ask(v, g.Dest(), g.Source()), nil

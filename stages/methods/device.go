@@ -23,8 +23,9 @@ var deviceClasses = []deviceClass{"block", "pci"}
 var devices = func() []stages.Entry {
 	all := []stages.Entry{stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.deviceclass.List", Dest: stages.OnlyAdminVM, Access: stages.Read, Scope: stages.Global,
-		Help: "list the classes of devices",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "list the classes of devices",
+		Gives: "CLASS LF each",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(_ qube.View, g plain) (messages.Reply, error) {
 			return action.Lines(slices.Values(deviceClasses), g.Keeps, action.Shown), nil
 		},
@@ -32,8 +33,9 @@ var devices = func() []stages.Entry {
 	for _, class := range deviceClasses {
 		all = append(all, stages.Declare(stages.Method[string, nothing]{
 			Name: "admin.vm.device." + class.Shown() + ".Assigned", Dest: stages.AnyQube, Access: stages.Read,
-			Help: "list the devices of class " + class.Shown() + " that are assigned to a qube",
-			Arg:  sanitize.DeviceToFind, Payload: stages.None,
+			Help:  "list the devices of class " + class.Shown() + " that are assigned to a qube",
+			Gives: "an assignment LF each",
+			Arg:   sanitize.DeviceToFind, Payload: stages.None,
 			Read: func(qube.View, stages.Grant[string, nothing]) (messages.Reply, error) {
 				return messages.Empty, nil
 			},

@@ -16,14 +16,16 @@ import (
 var events = []stages.Entry{
 	stages.Declare(stages.Method[sanitize.From, nothing]{
 		Name: "admin.Events", Dest: stages.AnyQube, Access: stages.Read, Scope: stages.Global,
-		Help: "send events as they happen: all, or those of the destination",
-		Arg:  sanitize.EventsFrom, Payload: stages.None,
+		Help:  "send events as they happen: all, or those of the destination",
+		Gives: "event frames",
+		Arg:   sanitize.EventsFrom, Payload: stages.None,
 		Stream: followEvents,
 	}),
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.Stats", Dest: stages.AnyQube, Access: stages.Read, Scope: stages.Global,
-		Help: "send now and again what running qubes use: all, or the destination",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "send now and again what running qubes use: all, or the destination",
+		Gives: "event frames",
+		Arg:   stages.None, Payload: stages.None,
 		Stream: followStats,
 	}),
 }

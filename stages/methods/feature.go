@@ -17,8 +17,9 @@ type featureGrant = stages.Grant[qube.FeatureName, nothing]
 var features = []stages.Entry{
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.feature.List", Dest: stages.AnyQube, Access: stages.Read,
-		Help: "list the names of a qube's features, as first set",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "list the names of a qube's features, as first set",
+		Gives: "FEATURE LF each",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(_ qube.View, g plain) (messages.Reply, error) {
 			names := func(yield func(qube.FeatureName) bool) {
 				for name := range g.Dest().Features() {
@@ -71,7 +72,7 @@ var features = []stages.Entry{
 // lookup declares a method that tells a feature's value from the first of places that has it.
 func lookup(name, help string, places func(qube.View, qube.Qube) iter.Seq[qube.Qube]) stages.Entry {
 	return stages.Declare(stages.Method[qube.FeatureName, nothing]{
-		Name: name, Dest: stages.AnyQube, Access: stages.Read, Help: help,
+		Name: name, Dest: stages.AnyQube, Access: stages.Read, Help: help, Gives: "the value",
 		Arg: sanitize.FeatureToFind, Payload: stages.None,
 		Read: func(v qube.View, g featureGrant) (messages.Reply, error) {
 			value, err := action.FeatureIn(places(v, g.Dest()), g.Dest(), g.Arg())

@@ -13,8 +13,9 @@ import (
 var firewall = []stages.Entry{
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.firewall.Get", Dest: stages.NotAdminVM, Access: stages.Read,
-		Help: "list the rules of a qube's firewall that are in force",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "list the rules of a qube's firewall that are in force",
+		Gives: "a rule LF each",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(_ qube.View, g plain) (messages.Reply, error) {
 			if err := hasFirewall(g.Dest()); err != nil {
 				return messages.Empty, err

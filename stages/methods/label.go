@@ -17,16 +17,18 @@ type labelGrant = stages.Grant[qube.LabelName, nothing]
 var labels = []stages.Entry{
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.label.List", Dest: stages.OnlyAdminVM, Access: stages.Read, Scope: stages.Global,
-		Help: "list the labels, by index",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "list the labels, by index",
+		Gives: "LABEL LF each",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(v qube.View, g plain) (messages.Reply, error) {
 			return action.Lines(v.Labels(), g.Keeps, action.Shown), nil
 		},
 	}),
 	stages.Declare(stages.Method[qube.LabelName, nothing]{
 		Name: "admin.label.Get", Dest: stages.OnlyAdminVM, Access: stages.Read, Scope: stages.Global,
-		Help: "tell a label's colour",
-		Arg:  sanitize.LabelToFind, Payload: stages.None,
+		Help:  "tell a label's colour",
+		Gives: "0xRRGGBB",
+		Arg:   sanitize.LabelToFind, Payload: stages.None,
 		Read: func(v qube.View, g labelGrant) (messages.Reply, error) {
 			l, err := findLabel(v, g.Arg())
 			return messages.Text(l.Color.Shown()), err
@@ -34,8 +36,9 @@ var labels = []stages.Entry{
 	}),
 	stages.Declare(stages.Method[qube.LabelName, nothing]{
 		Name: "admin.label.Index", Dest: stages.OnlyAdminVM, Access: stages.Read, Scope: stages.Global,
-		Help: "tell a label's index",
-		Arg:  sanitize.LabelToFind, Payload: stages.None,
+		Help:  "tell a label's index",
+		Gives: "a number",
+		Arg:   sanitize.LabelToFind, Payload: stages.None,
 		Read: func(v qube.View, g labelGrant) (messages.Reply, error) {
 			l, err := findLabel(v, g.Arg())
 			return messages.Text(strconv.Itoa(l.Index)), err

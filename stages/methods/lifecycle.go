@@ -33,8 +33,9 @@ var power = []stages.Entry{
 var consoles = []stages.Entry{
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.Console", Dest: stages.AnyQube, Access: stages.Read | stages.Write,
-		Help: "tell the path of a running qube's console",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "tell the path of a running qube's console",
+		Gives: "a path",
+		Arg:   stages.None, Payload: stages.None,
 		// It changes nothing, but who is told the path may write to the console, so that a Read may not tell it.
 		Change: func(_ qube.Tx, g plain) (messages.Reply, error) {
 			if err := lifecycle.MayOpenConsole(g.Dest()); err != nil {

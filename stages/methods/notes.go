@@ -11,8 +11,9 @@ import (
 var notes = []stages.Entry{
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.notes.Get", Dest: stages.NotAdminVM, Access: stages.Read,
-		Help: "tell a qube's notes",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "tell a qube's notes",
+		Gives: "UTF-8 text",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(_ qube.View, g plain) (messages.Reply, error) {
 			return messages.Text(g.Dest().Notes().Shown()), hasNotes(g.Dest())
 		},

@@ -55,18 +55,20 @@ func propertyOf(h holder) []stages.Entry {
 	entries := []stages.Entry{
 		stages.Declare(stages.Method[nothing, nothing]{
 			Name: h.prefix + "List", Dest: h.dest, Access: stages.Read, Scope: h.scope,
-			Help: "list the names of " + h.whose + " properties",
-			Arg:  stages.None, Payload: stages.None,
+			Help:  "list the names of " + h.whose + " properties",
+			Gives: "PROPERTY LF each",
+			Arg:   stages.None, Payload: stages.None,
 			Read: func(_ qube.View, g plain) (messages.Reply, error) {
 				return h.lines(g, func(b []byte, p *properties.Property) []byte { return b }), nil
 			},
 		}),
-		h.tell("Get", "tell the value of one of "+h.whose+" properties, and whether it is the default",
+		h.tell("Get", "tell the value of one of "+h.whose+" properties, and whether it is the default", "default=FLAG type=TYPE VALUE",
 			func(v qube.View, q qube.Qube, p *properties.Property) string { return shownProperty(v, q, p) }),
 		stages.Declare(stages.Method[nothing, nothing]{
 			Name: h.prefix + "GetAll", Dest: h.dest, Access: stages.Read, Scope: h.scope,
-			Help: "tell the values of all of " + h.whose + " properties",
-			Arg:  stages.None, Payload: stages.None,
+			Help:  "tell the values of all of " + h.whose + " properties",
+			Gives: "PROPERTY default=FLAG type=TYPE VALUE LF each, with \\\\ and \\n for backslash and line feed",
+			Arg:   stages.None, Payload: stages.None,
 			PerItem: func(dest qube.Qube, item qube.Noun) stages.Subject { // spec: extensions.md 7, SAFER
 				return stages.Subject{Service: h.prefix + "Get", Dest: dest, Arg: item.Shown()}
 			},
@@ -77,7 +79,7 @@ func propertyOf(h holder) []stages.Entry {
 				}), nil
 			},
 		}),
-		h.tell("GetDefault", "tell what one of "+h.whose+" properties has where none is set",
+		h.tell("GetDefault", "tell what one of "+h.whose+" properties has where none is set", "type=TYPE VALUE; nothing if there is no default",
 			func(v qube.View, q qube.Qube, p *properties.Property) string {
 				value, known := p.Default(v, q)
 				if !known {
@@ -110,16 +112,16 @@ func propertyOf(h holder) []stages.Entry {
 				return messages.Empty, h.reset(tx, g.Dest(), g.Arg())
 			},
 		}),
-		h.tell("Help", "tell what one of "+h.whose+" properties is for",
+		h.tell("Help", "tell what one of "+h.whose+" properties is for", "a sentence",
 			func(_ qube.View, _ qube.Qube, p *properties.Property) string { return p.Help }),
 	}
 	return entries
 }
 
 // tell declares a method that tells something of one property.
-func (h holder) tell(name, help string, text func(qube.View, qube.Qube, *properties.Property) string) stages.Entry {
+func (h holder) tell(name, help, gives string, text func(qube.View, qube.Qube, *properties.Property) string) stages.Entry {
 	return stages.Declare(stages.Method[qube.PropertyName, nothing]{
-		Name: h.prefix + name, Dest: h.dest, Access: stages.Read, Scope: h.scope, Help: help,
+		Name: h.prefix + name, Dest: h.dest, Access: stages.Read, Scope: h.scope, Help: help, Gives: gives,
 		Arg: h.name, Payload: stages.None,
 		Read: func(v qube.View, g propertyGrant) (messages.Reply, error) {
 			p, err := h.find(g.Dest(), g.Arg())

@@ -20,16 +20,18 @@ type plain = stages.Grant[nothing, nothing]
 var qubes = []stages.Entry{
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vmclass.List", Dest: stages.OnlyAdminVM, Access: stages.Read, Scope: stages.Global,
-		Help: "list the classes that a qube can have",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "list the classes that a qube can have",
+		Gives: "CLASS LF each",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(_ qube.View, g plain) (messages.Reply, error) {
 			return action.Lines(slices.Values(qube.Classes), g.Keeps, action.Shown), nil
 		},
 	}),
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.List", Dest: stages.AnyQube, Access: stages.Read, Scope: stages.Global,
-		Help: "list all qubes, or the destination, with class, state and UUID",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "list all qubes, or the destination, with class, state and UUID",
+		Gives: "NAME class=CLASS state=STATE uuid=UUID LF each",
+		Arg:   stages.None, Payload: stages.None,
 		PerItem: func(_ qube.Qube, item qube.Noun) stages.Subject { // spec: extensions.md 3
 			return stages.Subject{Service: "admin.vm.List", Dest: item.(qube.Qube)}
 		},
@@ -37,8 +39,9 @@ var qubes = []stages.Entry{
 	}),
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.CurrentState", Dest: stages.AnyQube, Access: stages.Read,
-		Help: "tell a qube's power state, memory and CPU time",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "tell a qube's power state, memory and CPU time",
+		Gives: "mem=KIB mem_static_max=KIB cputime=NS power_state=STATE",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(v qube.View, g plain) (messages.Reply, error) {
 			u, most := v.Usage(g.Dest()), 0
 			if stateOf(g.Dest()) != qube.Halted && g.Dest().Class() != qube.RemoteVM {

@@ -1,6 +1,7 @@
 package methods_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/methods"
 )
@@ -117,6 +119,29 @@ var fitting = map[string]string{
 	"admin.vm.firewall.Set":  "action=accept",
 }
 
+// TestEveryMethodIsThere: the core of the specification is declared, whole.
+func TestEveryMethodIsThere(t *testing.T) {
+	var core spec
+	readYAML(t, "spec/methods.yaml", &core)
+	declared := map[string]bool{}
+	for _, e := range methods.All() {
+		declared[e.Name] = true
+	}
+	for _, m := range core.Methods {
+		names := []string{m.Name}
+		if family, ok := strings.CutSuffix(m.Name, "{class}"); ok {
+			names = nil
+			for _, c := range qube.Classes {
+				names = append(names, family+c.Shown())
+			}
+		}
+		for _, name := range names {
+			assert.True(t, declared[name], name)
+		}
+	}
+	assert.Greater(t, len(core.Methods), 50)
+}
+
 // TestCommonChecks breaks, one at a time, the rules that the specification has for every method
 // (spec: methods.yaml common_checks).
 func TestCommonChecks(t *testing.T) {
@@ -192,6 +217,7 @@ func TestSurface(t *testing.T) {
 			map[stages.Kind]string{stages.Reads: "read", stages.Changes: "change", stages.Works: "work", stages.Streams: "stream"}[e.Kind])
 		fmt.Fprintf(&b, "  arg %s: %s\n", specWants[e.Arg], e.ArgDoc)
 		fmt.Fprintf(&b, "  payload %s: %s\n", specWants[e.Payload], e.PayloadDoc)
+		fmt.Fprintf(&b, "  gives %s\n", cmp.Or(e.Gives, "nothing"))
 	}
 	if *update {
 		require.NoError(t, os.WriteFile(golden, []byte(b.String()), 0o644))

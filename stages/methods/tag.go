@@ -13,16 +13,18 @@ type tagGrant = stages.Grant[qube.Tag, nothing]
 var tags = []stages.Entry{
 	stages.Declare(stages.Method[nothing, nothing]{
 		Name: "admin.vm.tag.List", Dest: stages.AnyQube, Access: stages.Read,
-		Help: "list a qube's tags, sorted",
-		Arg:  stages.None, Payload: stages.None,
+		Help:  "list a qube's tags, sorted",
+		Gives: "TAG LF each",
+		Arg:   stages.None, Payload: stages.None,
 		Read: func(_ qube.View, g plain) (messages.Reply, error) {
 			return action.Lines(g.Dest().Tags(), g.Keeps, action.Shown), nil
 		},
 	}),
 	stages.Declare(stages.Method[qube.Tag, nothing]{
 		Name: "admin.vm.tag.Get", Dest: stages.AnyQube, Access: stages.Read,
-		Help: "tell whether a qube has a tag: 1 or 0",
-		Arg:  sanitize.Tag, Payload: stages.None,
+		Help:  "tell whether a qube has a tag: 1 or 0",
+		Gives: "1 or 0",
+		Arg:   sanitize.Tag, Payload: stages.None,
 		Read: func(_ qube.View, g tagGrant) (messages.Reply, error) {
 			if g.Dest().HasTag(g.Arg()) {
 				return messages.Text("1"), nil

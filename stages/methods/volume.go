@@ -21,8 +21,9 @@ func volumes() []stages.Entry {
 	return []stages.Entry{
 		stages.Declare(stages.Method[nothing, nothing]{
 			Name: "admin.vm.volume.List", Dest: stages.AnyQube, Access: stages.Read,
-			Help: "list the names of a qube's volumes",
-			Arg:  stages.None, Payload: stages.None,
+			Help:  "list the names of a qube's volumes",
+			Gives: "VOLUME LF each",
+			Arg:   stages.None, Payload: stages.None,
 			Read: func(v qube.View, g plain) (messages.Reply, error) {
 				var lines []byte
 				for volume := range storage.Volumes(v, g.Dest()) {
@@ -35,8 +36,9 @@ func volumes() []stages.Entry {
 		}),
 		stages.Declare(stages.Method[qube.VolumeName, nothing]{
 			Name: "admin.vm.volume.Info", Dest: stages.AnyQube, Access: stages.Read,
-			Help: "tell where a volume is, how large, and what it is for",
-			Arg:  sanitize.Volume, Payload: stages.None,
+			Help:  "tell where a volume is, how large, and what it is for",
+			Gives: "KEY=VALUE LF each",
+			Arg:   sanitize.Volume, Payload: stages.None,
 			Read: func(v qube.View, g volumeGrant) (messages.Reply, error) {
 				volume, ok := storage.Of(v, g.Dest(), g.Arg())
 				if !ok {
@@ -47,8 +49,9 @@ func volumes() []stages.Entry {
 		}),
 		stages.Declare(stages.Method[qube.VolumeName, nothing]{
 			Name: "admin.vm.volume.CloneFrom", Dest: stages.AnyQube, Access: stages.Read | stages.Write,
-			Help: "give a token with which the volume can be copied once",
-			Arg:  sanitize.Volume, Payload: stages.None,
+			Help:  "give a token with which the volume can be copied once",
+			Gives: "a token of 32 characters",
+			Arg:   sanitize.Volume, Payload: stages.None,
 			Change: func(tx qube.Tx, g volumeGrant) (messages.Reply, error) {
 				if _, ok := storage.Of(tx, g.Dest(), g.Arg()); !ok {
 					return messages.Empty, exception.Denied

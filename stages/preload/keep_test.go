@@ -71,6 +71,8 @@ func TestDisposablesAreKept(t *testing.T) {
 	d := newDesk(t, "2")
 	d.feature("dvm", action.PreloadDelay, "5")
 	k := keeping(t, d, 20*time.Second, 20*time.Second, func(k *kept) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
 		require.Len(t, k.list(action.PreloadCompleted), 2)
 		first := k.list(action.PreloadCompleted)[0]
 		given, err := k.do(preload.Take(k.book.View(), k.qube("dvm"), k.qube("dom0"), false))

@@ -15,6 +15,7 @@ func All() []qube.Reaction {
 		gui,       // guivm and its tags; the creator's set-created-guivm
 		audio,     // audiovm and its tags
 		relay,     // relayvm and its tags
+		netvm,     // the netvm of a paused qube
 		bootMode,  // the features boot-mode.*
 		preloaded, // domain-pre-delete: the lists of preloaded disposables
 	)

@@ -118,3 +118,53 @@ func must[T any](t *testing.T, parse func(string) (T, error), s string) T {
 	require.NoError(t, err, s)
 	return v
 }
+
+// TestThePausedQubesNetvm is changed when it runs on, and not before (spec: properties.yaml QubesVM.netvm).
+func TestThePausedQubesNetvm(t *testing.T) {
+	for name, c := range map[string]struct {
+		netvms []string // set one after the other while it is paused
+		then   string   // an event that comes after
+		told   []string // of that, before the event
+	}{
+		"another one":           {[]string{"net2"}, "domain-unpaused", []string{"domain-feature-pre-delete:deferred-netvm-original", "domain-feature-delete:deferred-netvm-original", "net-domain-connect"}},
+		"none":                  {[]string{""}, "domain-unpaused", []string{"domain-feature-pre-delete:deferred-netvm-original", "domain-feature-delete:deferred-netvm-original"}},
+		"another and back":      {[]string{"net2", "net1"}, "domain-unpaused", []string{"domain-feature-pre-delete:deferred-netvm-original", "domain-feature-delete:deferred-netvm-original"}},
+		"the same":              {[]string{"net1"}, "domain-unpaused", nil},
+		"another, and it stops": {[]string{"net2"}, "domain-stopped", []string{"domain-feature-pre-delete:deferred-netvm-original", "domain-feature-delete:deferred-netvm-original"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			book := opened(t)
+			frozen := func() qube.Qube {
+				q, ok := book.View().Qube(must(t, qube.ParseName, "frozen"))
+				require.True(t, ok)
+				return q
+			}
+			try := func(change func(tx qube.Tx) error) (told []string) {
+				group := book.Begin()
+				require.NoError(t, group.Try(change))
+				for _, batch := range group.Events() {
+					for _, e := range batch.Events {
+						told = append(told, e.Name)
+					}
+				}
+				require.NoError(t, group.Commit())
+				return told
+			}
+			for _, to := range c.netvms {
+				told := try(func(tx qube.Tx) error {
+					return properties.Set(tx, frozen(), properties.Netvm, must(t, qube.ParsePropertyValue, to))
+				})
+				assert.NotContains(t, told, "net-domain-connect", "it cannot be connected now")
+			}
+			original, deferred := frozen().Feature(must(t, qube.ParseFeatureName, "deferred-netvm-original"))
+			assert.Equal(t, name != "the same", deferred)
+			if deferred {
+				assert.Equal(t, "net1", original.Shown())
+			}
+			told := try(func(tx qube.Tx) error { return tx.Fire(qube.Event{Subject: frozen().Name(), Name: c.then}) })
+			assert.Equal(t, append(c.told, c.then), told)
+			_, left := frozen().Feature(must(t, qube.ParseFeatureName, "deferred-netvm-original"))
+			assert.False(t, left)
+		})
+	}
+}
