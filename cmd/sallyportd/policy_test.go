@@ -171,15 +171,7 @@ admin.Events +domain-tag-add_watched   mgmt @anyvm           allow target=dom0
 admin.Events +property-set_clockvm     mgmt @adminvm         allow target=dom0
 admin.Events +domain-feature-set_end   mgmt work             allow target=dom0
 `})
-	conn, err := net.Dial("unix", p.socket)
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = conn.Write(messages.FormatRequest("admin.Events", "mgmt", "dom0", nil))
-	require.NoError(t, err)
-	require.NoError(t, conn.(*net.UnixConn).CloseWrite())
-	r := bufio.NewReader(conn)
-	_, err = messages.ReadEvent(r)
-	require.NoError(t, err)
+	next := p.follow("mgmt")
 	for _, call := range [][2]string{
 		{"admin.vm.feature.Set+shown", "work"}, // it has no such tag yet
 		{"admin.vm.tag.Set+watched", "work"},
@@ -196,11 +188,29 @@ admin.Events +domain-feature-set_end   mgmt work             allow target=dom0
 	}
 	var told []string
 	for len(told) == 0 || !strings.HasSuffix(told[len(told)-1], ":end") {
-		e, err := messages.ReadEvent(r)
-		require.NoError(t, err)
-		told = append(told, e.Subject+" "+e.Name)
+		told = append(told, next())
 	}
 	assert.Equal(t, []string{"work domain-tag-add:watched", "work domain-feature-set:shown", " property-set:clockvm", "work domain-feature-set:end"}, told)
+}
+
+// follow subscribes source to all events, and gives what tells the next.
+func (p policed) follow(source string) (next func() string) {
+	p.t.Helper()
+	conn, err := net.Dial("unix", p.socket)
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { _ = conn.Close() })
+	_, err = conn.Write(messages.FormatRequest("admin.Events", source, "dom0", nil))
+	require.NoError(p.t, err)
+	require.NoError(p.t, conn.(*net.UnixConn).CloseWrite())
+	r := bufio.NewReader(conn)
+	next = func() string {
+		p.t.Helper()
+		e, err := messages.ReadEvent(r)
+		require.NoError(p.t, err)
+		return e.Subject + " " + e.Name
+	}
+	require.Equal(p.t, " connection-established", next())
+	return next
 }
 
 // TestDecidedPeersAreFilteredToo: qrexec has decided on the call, and asked a person if need be; what a list shows is for
@@ -208,12 +218,21 @@ admin.Events +domain-feature-set_end   mgmt work             allow target=dom0
 func TestDecidedPeersAreFilteredToo(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "peers:\n  - {user: %d, sources: \"*\", policy: decided}\n", os.Geteuid()), 0o600))
-	p := underPolicy(t, map[string]string{"30-test.policy": "admin.vm.List * mgmt vault allow target=dom0\nadmin.vm.List * mgmt work ask target=dom0\n"}, "--config", config)
+	p := underPolicy(t, map[string]string{"30-test.policy": `admin.vm.List         *      mgmt vault allow target=dom0
+admin.vm.List         *      mgmt work  ask   target=dom0
+admin.Events          *      mgmt vault allow target=dom0
+admin.vm.property.Get +klass mgmt work  allow target=dom0
+`}, "--config", config)
 	assert.Equal(t, "OK created-by-mgmt\nwork\n", p.said("mgmt", "admin.vm.tag.List", "work"), "as qrexec says")
 	assert.Equal(t, []string{"vault"}, names(p.said("mgmt", "admin.vm.List", "dom0")))
 	assert.Equal(t, []string{"vault"}, names(p.said("mgmt", "admin.vm.List", "vault")))
 	assert.Equal(t, "OK ", p.said("mgmt", "admin.vm.List", "work"))
 	assert.Equal(t, deniedByPolicy, p.said("mgmt", "admin.vm.List", "ghost"))
+	assert.Equal(t, []string{"klass"}, names(p.said("mgmt", "admin.vm.property.GetAll", "work")))
+	next := p.follow("mgmt")
+	p.must("admin.vm.tag.Set+new", "work", "")
+	p.must("admin.vm.tag.Set+new", "vault", "")
+	assert.Equal(t, "vault domain-tag-add:new", next())
 }
 
 // TestPolicyIsReloaded when its files change or on SIGHUP; a broken one changes nothing, loudly.
@@ -263,6 +282,14 @@ func TestWithoutAPolicyOnlyDom0IsServed(t *testing.T) {
 	code, health := p.get("/healthz")
 	assert.Equal(t, 200, code)
 	assert.Contains(t, health, "every source but dom0 is denied")
+}
+
+// TestPolicyIsMendedThroughTheAPI: a daemon that came up with a broken one can be told a better one.
+func TestPolicyIsMendedThroughTheAPI(t *testing.T) {
+	p := underPolicy(t, map[string]string{"30-test.policy": "nonsense\n"})
+	require.Equal(t, deniedByPolicy, p.said("mgmt", "admin.vm.tag.List", "work"))
+	p.must("policy.Replace+30-test", "dom0", "any\nadmin.vm.tag.List * mgmt work allow target=dom0\n")
+	p.eventually("it counts", func() bool { return p.said("mgmt", "admin.vm.tag.List", "work") != deniedByPolicy })
 }
 
 // TestFirstDirectoryCounts: of two files of one name, that of the directory that was named first.
