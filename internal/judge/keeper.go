@@ -125,11 +125,11 @@ func poke(c chan struct{}) {
 	}
 }
 
-// rounds is how often files are read again because others have to be watched than before.
+// rounds is how often files are read again because they changed meanwhile, or because others have to be watched than before.
 const rounds = 4
 
-// load reads the files. What changes from then on is noticed: files are read once more after the watch began that is meant
-// for them.
+// load reads the files. What it puts into force is one policy, as the files were at one moment, and what changes from then on
+// is noticed: they are read once more after the watch began that is meant for them.
 func (k *Keeper) load() {
 	k.cancel()
 	k.since = time.Time{}
@@ -138,17 +138,23 @@ func (k *Keeper) load() {
 		root := newRecorder()
 		sources := k.present(root)
 		p, err := loadFrom(root, sources)
-		moved, unwatched := k.watch.follow(root.looked)
-		if moved && round < rounds {
+		unseen, unwatched := k.watch.follow(root.looked)
+		moved := root.moved()
+		if (moved || unseen) && round < rounds {
 			continue
 		}
+		if moved {
+			err = errMoving
+		}
 		k.conclude(p, sources, err, unwatched, k.clock.Now().Sub(began))
-		if moved { // somebody moves directories all the time
+		if moved || unseen { // somebody is at work
 			k.changed()
 		}
 		return
 	}
 }
+
+var errMoving = errors.New("the files of the policy change while they are read; they are read again soon")
 
 var errNoDirectory = errors.New("none of the directories of the policy exists")
 

@@ -278,6 +278,10 @@ func TestABrokenPolicyChangesNothing(t *testing.T) {
 			s.write("a/1.policy", "!include 1.policy\n"+rule("new"))
 			return func() { s.write("a/1.policy", rule("old")) }
 		},
+		"a line too long": func() func() {
+			s.write("a/1.policy", rule("new")+"# "+strings.Repeat("x", 1<<20)+"\n")
+			return func() { s.write("a/1.policy", rule("old")) }
+		},
 		"NULs": func() func() {
 			s.write("a/1.policy", rule("new")+"\x00\n")
 			return func() { s.write("a/1.policy", rule("old")) }
@@ -380,4 +384,38 @@ func TestWhatIsNoPolicyIsNotFollowed(t *testing.T) {
 	}
 	moved, _ = w.follow(root.looked)
 	assert.False(t, moved, "it is watched already")
+}
+
+// TestAPolicyIsOfOneMoment: while directories are swapped all the time, no load puts a part of one policy and a part of
+// another into force.
+func TestAPolicyIsOfOneMoment(t *testing.T) {
+	s := onShelf(t, func(s *shelf) {
+		s.write("v1/1.policy", "mixed * * * deny\n")
+		s.write("v1/2.policy", rule("mixed")+rule("one"))
+		s.write("v2/1.policy", "\n")
+		s.write("v2/2.policy", "\n")
+		s.point("a", "v1")
+	}, "a")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				s.point("a", []string{"v2", "v1"}[i%2])
+			}
+		}
+	}()
+	for range 200 {
+		before := s.keeper.State()
+		s.keeper.Reload()
+		s.until("nothing was loaded", func(state State) bool { return state.Reloaded+state.Refused > before.Reloaded+before.Refused })
+		assert.False(t, s.allows("mixed"))
+	}
+	close(stop)
+	<-stopped
+	s.point("a", "v1")
+	s.untilAllows("one")
 }
