@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -370,7 +371,7 @@ func TestWhatIsNoPolicyIsNotFollowed(t *testing.T) {
 	at := func(path string) string { return filepath.Join(dir, path) }
 	require.NoError(t, os.MkdirAll(at("a/include"), 0o755))
 	require.NoError(t, os.WriteFile(at("a/1.policy"), []byte(rule("s")), 0o644))
-	root, w := newRecorder(), watch{}
+	root, w := newRecorder(os.DirFS("/")), watch{}
 	_, err := policy.Load(root, policy.Sources{Dirs: []string{at("a")}})
 	require.NoError(t, err)
 	moved, failed := w.follow(root.looked)
@@ -386,36 +387,50 @@ func TestWhatIsNoPolicyIsNotFollowed(t *testing.T) {
 	assert.False(t, moved, "it is watched already")
 }
 
-// TestAPolicyIsOfOneMoment: while directories are swapped all the time, no load puts a part of one policy and a part of
-// another into force.
+// meddling is the file system, in which something happens before a file is opened.
+type meddling struct {
+	fs.StatFS
+	file   string
+	meddle func()
+}
+
+func (m meddling) Open(name string) (fs.File, error) {
+	if "/"+name == m.file {
+		m.meddle()
+	}
+	return m.StatFS.Open(name)
+}
+
+// TestAPolicyIsOfOneMoment: no load puts a part of one policy and a part of another into force.
 func TestAPolicyIsOfOneMoment(t *testing.T) {
-	s := onShelf(t, func(s *shelf) {
+	for name, c := range map[string]struct {
+		times int // that the directory is swapped while it is read
+		want  State
+	}{
+		"once":           {1, State{Generation: 1, Rules: 3, Reloaded: 1}},
+		"all the time":   {1000, State{Refused: 1}},
+		"at another one": {0, State{Generation: 1, Rules: 0, Reloaded: 1}},
+	} {
+		s := &shelf{t: t, root: t.TempDir(), clock: newManual(), judge: New()}
 		s.write("v1/1.policy", "mixed * * * deny\n")
 		s.write("v1/2.policy", rule("mixed")+rule("one"))
 		s.write("v2/1.policy", "\n")
 		s.write("v2/2.policy", "\n")
-		s.point("a", "v1")
-	}, "a")
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				s.point("a", []string{"v2", "v1"}[i%2])
+		s.point("a", "v2")
+		swaps := 0
+		root := meddling{os.DirFS("/").(fs.StatFS), s.at("a/2.policy"), func() {
+			if swaps++; swaps <= c.times {
+				s.point("a", []string{"v2", "v1"}[swaps%2])
 			}
-		}
-	}()
-	for range 200 {
-		before := s.keeper.State()
-		s.keeper.Reload()
-		s.until("nothing was loaded", func(state State) bool { return state.Reloaded+state.Refused > before.Reloaded+before.Refused })
-		assert.False(t, s.allows("mixed"))
+		}}
+		k := keep(s.judge, root, policy.Sources{Dirs: []string{s.at("a")}}, telemetry.Log{}, s.clock)
+		state := k.State()
+		assert.NoError(t, k.Close())
+		assert.Equal(t, c.times > 1, strings.Contains(state.Problem, "change while they are read"), name)
+		assert.Equal(t, c.times > 1, len(s.clock.after) > 0, "%s: they are read again", name)
+		state.Problem = ""
+		assert.Equal(t, c.want, state, name)
+		assert.False(t, s.allows("mixed"), name)
+		assert.Equal(t, c.times == 1, s.allows("one"), name)
 	}
-	close(stop)
-	<-stopped
-	s.point("a", "v1")
-	s.untilAllows("one")
 }

@@ -39,7 +39,7 @@ func identify(info fs.FileInfo, err error) identity {
 	return identity{uint64(s.Dev), s.Ino, s.Size, s.Mtim, s.Ctim}
 }
 
-func newRecorder() *recorder { return &recorder{root: os.DirFS("/"), looked: map[string]look{}} }
+func newRecorder(root fs.FS) *recorder { return &recorder{root: root, looked: map[string]look{}} }
 
 func (r *recorder) look(name string, is identity, listed bool) {
 	p := "/" + name
