@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -433,4 +434,42 @@ func TestAPolicyIsOfOneMoment(t *testing.T) {
 		assert.False(t, s.allows("mixed"), name)
 		assert.Equal(t, c.times == 1, s.allows("one"), name)
 	}
+}
+
+// TestLooks: what is another thing than it was when it was looked at has moved, even if it was looked at again since.
+func TestLooks(t *testing.T) {
+	s := &shelf{t: t, root: t.TempDir()}
+	for name, change := range map[string]func(){
+		"a file is written":  func() { s.write("f", "longer than before") },
+		"a file is replaced": func() { s.replace("f", "one") },
+		"a file is gone":     func() { require.NoError(t, os.Remove(s.at("f"))) },
+		"a file appears":     func() { s.write("none", "") },
+		"an entry appears":   func() { s.write("d/e", "") },
+		"nothing":            func() {},
+	} {
+		require.NoError(t, os.RemoveAll(s.at("d")))
+		_ = os.Remove(s.at("none"))
+		s.write("f", "one")
+		s.write("d/c", "")
+		long := time.Unix(1e9, 0) // ago: some kernels' clocks for files are coarse
+		require.NoError(t, os.Chtimes(s.at("d"), long, long))
+		looks := func(r *recorder) {
+			if f, err := r.Open(inFS(s.at("f"))); err == nil {
+				assert.NoError(t, f.Close())
+			}
+			_, _ = r.Stat(inFS(s.at("none")))
+			_, err := r.ReadDir(inFS(s.at("d")))
+			assert.NoError(t, err)
+		}
+		once, twice := newRecorder(os.DirFS("/")), newRecorder(os.DirFS("/"))
+		looks(once)
+		looks(twice)
+		assert.False(t, once.moved() || twice.moved(), name)
+		change()
+		looks(twice)
+		assert.Equal(t, name != "nothing", once.moved(), name)
+		assert.Equal(t, name != "nothing", twice.moved(), "%s, twice", name)
+	}
+	_, err := newRecorder(os.DirFS("/")).ReadDir(inFS(s.at("f")))
+	assert.ErrorIs(t, err, syscall.ENOTDIR)
 }
