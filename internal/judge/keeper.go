@@ -42,7 +42,7 @@ type Keeper struct {
 
 	// Of the goroutine that loads.
 	watch  watch
-	relied map[string]bool // directories of the policy in force: that one is gone is no policy without it
+	relied map[string]bool // directories that were there once: that one is gone is no policy without it
 	since  time.Time       // of the first change that is not loaded yet; zero: there is none
 	cancel func() bool     // stops the clock until due
 
@@ -152,7 +152,7 @@ func (k *Keeper) load() {
 		if moved {
 			err = errMoving
 		}
-		k.conclude(p, sources, err, unwatched, k.clock.Now().Sub(began))
+		k.conclude(p, err, unwatched, k.clock.Now().Sub(began))
 		if moved || unseen { // somebody is at work
 			k.changed()
 		}
@@ -176,13 +176,14 @@ func (k *Keeper) present(root *recorder) policy.Sources {
 	s := k.sources
 	s.Dirs = slices.DeleteFunc(slices.Clone(s.Dirs), func(dir string) bool {
 		_, err := root.Stat(inFS(dir))
+		k.relied[dir] = k.relied[dir] || err == nil
 		return errors.Is(err, os.ErrNotExist) && !k.relied[dir]
 	})
 	return s
 }
 
 // conclude puts a policy that loaded into force, and tells the log either way.
-func (k *Keeper) conclude(p *policy.Policy, s policy.Sources, err error, unwatched string, took time.Duration) {
+func (k *Keeper) conclude(p *policy.Policy, err error, unwatched string, took time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state.Unwatched = unwatched
@@ -194,9 +195,6 @@ func (k *Keeper) conclude(p *policy.Policy, s policy.Sources, err error, unwatch
 		return
 	}
 	k.judge.Use(p)
-	for _, dir := range s.Dirs {
-		k.relied[dir] = true
-	}
 	k.state.Reloaded++
 	k.state.Generation, k.state.Rules, k.state.Problem = k.judge.Generation(), len(p.Rules()), ""
 	k.log.PolicyReloaded(k.state.Rules, k.state.Generation, took)

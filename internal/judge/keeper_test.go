@@ -338,6 +338,16 @@ func TestWithoutAPolicy(t *testing.T) {
 	}
 }
 
+// TestADirectoryThatWasThereIsMissed: the rules in it may have been those that deny.
+func TestADirectoryThatWasThereIsMissed(t *testing.T) {
+	s := onShelf(t, func(s *shelf) { s.write("a/1.policy", rule("new")); s.write("b/2.policy", "nonsense\n") }, "a", "b")
+	require.NoError(t, os.RemoveAll(s.at("b")))
+	s.until("it is not missed", func(state State) bool { return strings.Contains(state.Problem, s.at("b")+": directory") })
+	assert.False(t, s.allows("new"))
+	require.NoError(t, os.Mkdir(s.at("b"), 0o755))
+	s.untilAllows("new")
+}
+
 // TestAReloadIsNoticedOnRequest, without a change and without waiting.
 func TestAReloadIsNoticedOnRequest(t *testing.T) {
 	s := onShelf(t, func(s *shelf) { s.write("a/1.policy", rule("old")+"!compat-4.0\n"); s.write("legacy/x", "") }, "a")
