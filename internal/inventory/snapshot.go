@@ -113,9 +113,13 @@ func (s *Snapshot) QubeByID(id qube.UUID) (qube.Qube, bool) {
 func (s *Snapshot) find(id qube.UUID) (*record, bool) {
 	n, ok := s.byID.Get([]byte(id.Shown()))
 	if !ok {
+		n = qube.Dom0 // one path, one timing
+	}
+	r, there := s.byName.Get([]byte(n.Shown()))
+	if !ok || !there {
 		return nil, false
 	}
-	return s.byName.Get([]byte(n.Shown()))
+	return r, true
 }
 
 // Qubes are all, dom0 first, then by the bytes of their names.

@@ -87,7 +87,8 @@ type naming struct {
 type what uint8
 
 const (
-	aQube what = iota
+	aQube   what = iota
+	oneQube      // no matter of which kind
 	aLabel
 	aPool
 )
@@ -203,21 +204,25 @@ var calls = func() map[string]asked {
 func propertyNames() (all []naming) {
 	for _, class := range qube.Classes {
 		q := each[class]
-		for _, p := range properties.Of(class) {
-			if !p.Settable() {
-				continue
-			}
-			all = append(all, naming{q, p.Name.Shown(), "{X}", aQube}, naming{q, p.Name.Shown(), "{X}", aLabel}, naming{q, p.Name.Shown(), "{X}", aPool})
-		}
+		all = append(all, values(q, properties.Of(class))...)
 		all = append(all, naming{q, "label", "10", aLabel}, naming{q, "label", "label-10", aLabel})
 	}
 	return all
 }
 
-func globalNames() (all []naming) {
-	for _, p := range properties.OfTheSystem() {
-		if p.Settable() {
-			all = append(all, naming{"dom0", p.Name.Shown(), "{X}", aQube}, naming{"dom0", p.Name.Shown(), "{X}", aLabel}, naming{"dom0", p.Name.Shown(), "{X}", aPool})
+func globalNames() []naming { return values("dom0", properties.OfTheSystem()) }
+
+func values(dest string, of []*properties.Property) (all []naming) {
+	for _, p := range of {
+		if !p.Settable() {
+			continue
+		}
+		reference := oneQube
+		if p.Type.IsReference() {
+			reference = aQube
+		}
+		for _, what := range []what{reference, aLabel, aPool} {
+			all = append(all, naming{dest, p.Name.Shown(), "{X}", what})
 		}
 	}
 	return all

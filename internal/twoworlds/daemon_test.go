@@ -165,6 +165,7 @@ type options struct {
 	reaction  qube.Reaction // beside those of a system
 	judge     stages.Judge
 	quiet     bool // no log
+	forgets   bool // a log that nobody keeps
 }
 
 func begin(t testing.TB, o options) *world {
@@ -189,8 +190,11 @@ func begin(t testing.TB, o options) *world {
 	as := w.book.Snapshot().Simulation()
 	host.Begin(w.book.View, simulated.Settings{MemoryMiB: int(as.MemoryMiB), CPUs: as.CPUs, StartOrder: as.StartOrder})
 	logger := zap.New(zapcore.NewCore(telemetry.Encoder(false), &w.log, zapcore.InfoLevel))
-	if o.quiet {
+	switch {
+	case o.quiet:
 		logger = nil
+	case o.forgets:
+		logger = zap.New(zapcore.NewCore(telemetry.Encoder(false), zapcore.AddSync(io.Discard), zapcore.InfoLevel))
 	}
 	power := lifecycle.NewWorker(host)
 	running, err := actors.Start(actors.Settings{

@@ -161,10 +161,23 @@ func (p *pair) dest(k kind, e stages.Entry) {
 // named calls e with argument and payload that name what is hidden.
 func (p *pair) named(k kind, e stages.Entry) {
 	for _, n := range calls[e.Name].names {
-		if n.what == aLabel && k.label != "" || n.what == aPool && k.pool != "" || n.what == aQube && k.qube != "" {
+		if n.what.fits(k) {
 			p.same(request{source, call(e.Name, named(n.arg, hiddenName)), n.dest, named(n.payload, hiddenName)})
 		}
 	}
+}
+
+// fits reports whether k is what w names.
+func (w what) fits(k kind) bool {
+	switch w {
+	case aLabel:
+		return k.label != ""
+	case aPool:
+		return k.pool != ""
+	case oneQube:
+		return k.what == hiddenQubes[0].what
+	}
+	return k.qube != ""
 }
 
 // TestTheTestCanSee: to a source that may see it, what is not hidden makes a difference, of each kind and in each place.

@@ -10,7 +10,7 @@ import (
 type Sight struct {
 	// Qube reports whether the source sees a qube: those that policy lets it admin.vm.List, and Near the one that it was
 	// just permitted to act on. It must give the same answer for the same qube for as long as the view is used, and may be
-	// called by many goroutines. Nil: none.
+	// called by many goroutines; it is asked about qube.Nobody, too. Nil: none.
 	Qube func(qube.Qube) bool
 	// Labels and Pools show those that do not come with every system: to whom policy gives admin.label.List and
 	// admin.pool.List.
@@ -36,8 +36,12 @@ type masked struct {
 
 func (m masked) sees(q qube.Qube) bool { return m.sight.Qube != nil && m.sight.Qube(q) }
 
+// only asks whether the source sees q also where there is no q: one path, one timing.
 func (m masked) only(q qube.Qube, ok bool) (qube.Qube, bool) {
-	if !ok || !m.sees(q) {
+	if !ok {
+		q = qube.Nobody
+	}
+	if sees := m.sees(q); !sees || !ok {
 		return nil, false
 	}
 	return q, true
@@ -85,7 +89,7 @@ func Near(v qube.View, dest, q qube.Qube) bool {
 		return true
 	}
 	for _, p := range qube.References {
-		if to, set := dest.Property(p); set && to.Shown() == q.Shown() {
+		if to, _ := dest.Property(p); to != (qube.PropertyValue{}) && to.Shown() == q.Shown() {
 			return true
 		}
 	}
