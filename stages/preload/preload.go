@@ -157,8 +157,9 @@ func tell(tx qube.Tx, template qube.Qube, name string, args ...qube.EventArg) er
 	return tx.Fire(qube.Event{Subject: template.Name(), Name: name, Args: args})
 }
 
-// have has the actor of a disposable do something.
+// have has the actor of a disposable do something. What it says of the netvms of disposables is not for whoever has some
+// made.
 func (w work) have(ctx context.Context, kind messages.OrderKind, id qube.UUID) error {
-	_, err := w.desk.Order(ctx, messages.Order{Kind: kind, Qube: id, Patience: w.order.Patience})
+	_, err := w.desk.Order(ctx, messages.Order{Kind: kind, Qube: id, Patience: w.order.Patience, Args: map[string]string{messages.Discreet: ""}})
 	return err
 }
