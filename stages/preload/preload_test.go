@@ -36,6 +36,8 @@ type desk struct {
 	done  []string // orders, by kind and name
 	told  []string // events of templates and the system
 	fails map[messages.OrderKind]error
+	left  bool               // by the work
+	cut   context.CancelFunc // of the work that has a qube unpaused; nil: it is not cut short
 }
 
 func newDesk(t *testing.T, wanted string) *desk {
@@ -55,7 +57,10 @@ type meter struct{}
 
 func (meter) Usage(qube.UUID) qube.Usage { return qube.Usage{MemoryKiB: 1000 << 10} }
 
-func (d *desk) Change(_ context.Context, change func(qube.Tx) error) error {
+func (d *desk) Change(ctx context.Context, change func(qube.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	group := d.book.Begin()
 	err := group.Try(change)
 	for _, batch := range group.Events() {
@@ -73,7 +78,13 @@ func (d *desk) Change(_ context.Context, change func(qube.Tx) error) error {
 	return err
 }
 
-func (d *desk) Order(_ context.Context, o messages.Order) (messages.Reply, error) {
+func (d *desk) Order(ctx context.Context, o messages.Order) (messages.Reply, error) {
+	if o.Kind == messages.QubeUnpause && d.cut != nil {
+		d.cut()
+	}
+	if err := ctx.Err(); err != nil {
+		return messages.Empty, err
+	}
 	q, there := d.book.View().QubeByID(o.Qube)
 	require.True(d.t, there, "an order to a qube that is gone")
 	d.done = append(d.done, string(o.Kind)+" "+q.Shown())
@@ -94,7 +105,7 @@ func (d *desk) Order(_ context.Context, o messages.Order) (messages.Reply, error
 	})
 }
 
-func (d *desk) Leave() {}
+func (d *desk) Leave() { d.left = true }
 
 func (d *desk) feature(name string, feature qube.FeatureName, value string) {
 	v, err := qube.ParseFeatureValue(value)
@@ -223,6 +234,29 @@ func TestTakeOneThatDoesNotWake(t *testing.T) {
 	assert.NotEqual(t, made[0], got)
 	assert.Equal(t, []string{"qube.unpause " + made[0], "qube.kill " + made[0]}, d.done)
 	assert.Equal(t, []string{got}, d.disposables())
+}
+
+// TestTakeThatIsCutShort: the disposable that was to be handed out is nobody's, and goes.
+func TestTakeThatIsCutShort(t *testing.T) {
+	d := newDesk(t, "1")
+	require.NoError(t, d.refill())
+	ctx, cut := context.WithCancel(context.Background())
+	d.cut = cut
+	work, err := preload.Worker{}.Begin(preload.Take(d.book.View(), d.qube("dvm"), d.qube("work"), false), d)
+	require.NoError(t, err)
+	_, err = work(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Empty(t, d.disposables())
+}
+
+// TestTakeLeavesTheTemplate: one that does not wake up keeps nobody else from his.
+func TestTakeLeavesTheTemplate(t *testing.T) {
+	d := newDesk(t, "1")
+	require.NoError(t, d.refill())
+	d.left = false
+	d.cut = func() { assert.True(t, d.left, "before it waits for anything") }
+	_, err := d.take(false)
+	require.NoError(t, err)
 }
 
 // TestRefillThatFails: nothing is left of a disposable that does not start, whatever failed.

@@ -70,23 +70,14 @@ func (w work) next(ctx context.Context) (made, surplus qube.Qube, more bool, err
 	return made, surplus, more, err
 }
 
-// prepare starts and pauses a disposable. One that cannot be is killed, which removes it, and the refill is over.
+// prepare starts and pauses a disposable. One that cannot be is discarded, and the refill is over.
 func (w work) prepare(ctx context.Context, q qube.Qube) error {
 	err := w.have(ctx, messages.QubeStart, q.ID())
 	if err == nil {
 		err = w.have(ctx, messages.QubePause, q.ID())
 	}
 	if err != nil {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), tidyUp)
-		defer stop()
-		_ = w.have(ctx, messages.QubeKill, q.ID()) // it may be halted, or gone, since its start failed
-		_ = w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
-			left, there := tx.QubeByID(q.ID())
-			if !there || left.State() != qube.Halted {
-				return unlist(tx, template, q.Name())
-			}
-			return registry.Unregister(tx, left)
-		})
+		w.discard(ctx, q.ID())
 		return err
 	}
 	return w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
@@ -94,6 +85,23 @@ func (w work) prepare(ctx context.Context, q qube.Qube) error {
 			return err
 		}
 		return action.List(tx, template, action.PreloadCompleted, q.Name())
+	})
+}
+
+// discard kills a disposable that nobody is to have, which removes it; it may be halted, or gone already.
+func (w work) discard(ctx context.Context, id qube.UUID) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), tidyUp)
+	defer stop()
+	_ = w.have(ctx, messages.QubeKill, id)
+	_ = w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
+		left, there := tx.QubeByID(id)
+		switch {
+		case !there:
+			return nil // and is on no list any more
+		case left.State() != qube.Halted:
+			return unlist(tx, template, left.Name())
+		}
+		return registry.Unregister(tx, left)
 	})
 }
 
