@@ -62,8 +62,8 @@ func (j *judge) set(allows func(source, method string, dest qube.Qube) bool) {
 
 func (j *judge) Generation() uint64 { return j.generation.Load() }
 
-func (j *judge) Allows(s stages.Subject) bool {
-	return (*j.allows.Load())(s.Source.Shown(), s.Entry.Name, s.Dest)
+func (j *judge) Allows(_ qube.View, s stages.Subject) bool {
+	return (*j.allows.Load())(s.Source.Shown(), s.Service, s.Dest)
 }
 
 func (j *judge) Mask(v qube.View, source, dest qube.Qube) qube.View {
