@@ -256,6 +256,36 @@ func TestSlowRemoteClients(t *testing.T) {
 	assert.Equal(t, longerText, string(l.reach(admin).send(calling("test.Longer", "dom0", "work", "")).end().answer().Content))
 }
 
+// TestARemoteClientThatTakesNothing is left in the end, with what it has not taken.
+func TestARemoteClientThatTakesNothing(t *testing.T) {
+	l := serve(t, overTLS(atLength, func(s *Settings) { s.ReadTimeout = 50 * time.Millisecond }))
+	l.held(l.reach(admin).send(calling("test.Longer", "dom0", "work", "")).end())
+	l.clock.advance(l.settings.ReadTimeout)
+	until(t, func() bool { return l.Stats().Gone == 1 && len(l.remote.slots) == 0 })
+}
+
+// TestARemoteClientThatVanishes while its call is at work does not get the reply, and is not waited for.
+func TestARemoteClientThatVanishes(t *testing.T) {
+	begun, gate := make(chan bool), make(chan bool)
+	l := serve(t, overTLS(func(s *Settings) {
+		s.Worker = doer(func(messages.Order) (func(context.Context) (messages.Reply, error), error) {
+			return func(context.Context) (messages.Reply, error) {
+				begun <- true
+				<-gate
+				return messages.Text("done"), nil
+			}, nil
+		})
+	}))
+	c := l.reach(admin).send(calling("test.Work", "dom0", "work", "")).end()
+	<-begun
+	assert.NoError(t, c.raw.SetLinger(0))
+	assert.NoError(t, c.raw.Close())
+	until(t, func() bool { return len(l.remote.slots) == 0 })
+	assert.EqualValues(t, 1, l.Stats().Open, "the call goes on")
+	gate <- true
+	until(t, func() bool { return l.Stats().Gone == 1 && l.Stats().Open == 0 })
+}
+
 // TestOneRemoteClientTooMany is turned away before it is heard, and the next one is served when another has left.
 func TestOneRemoteClientTooMany(t *testing.T) {
 	l := serve(t, overTLS(func(s *Settings) { s.Remote.Connections = 2 }))
