@@ -284,6 +284,23 @@ func TestRefillThatFails(t *testing.T) {
 	assert.Empty(t, slices.Collect(preload.Due(d.book.View())))
 }
 
+// TestSurplusThatIsNotKilled is still known, is nobody's, and goes the next time.
+func TestSurplusThatIsNotKilled(t *testing.T) {
+	d := newDesk(t, "1")
+	require.NoError(t, d.refill())
+	d.feature("dvm", action.PreloadMax, "0")
+	d.fails[messages.QubeKill] = errors.New("no")
+	require.Error(t, d.refill())
+	assert.Equal(t, d.disposables(), d.list(action.PreloadInProgress))
+	assert.Empty(t, d.list(action.PreloadCompleted))
+	delete(d.fails, messages.QubeKill)
+	require.NoError(t, d.refill())
+	assert.Empty(t, d.disposables())
+	for _, list := range action.PreloadLists {
+		assert.Empty(t, d.list(list))
+	}
+}
+
 // TestThreshold: memory that dom0 wants to keep free is kept (spec: model.md 6). dom0 uses 1000 MiB of 4000.
 func TestThreshold(t *testing.T) {
 	d := newDesk(t, "9")
