@@ -3,6 +3,7 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ const (
 // load never takes the place of one that did. Its methods may be called by many goroutines.
 type Keeper struct {
 	judge   *Judge
+	root    fs.FS // whose root is the root directory
 	sources policy.Sources
 	log     telemetry.Log
 	clock   Clock
@@ -60,8 +62,12 @@ type State struct {
 // Keep loads the policy of sources, which are absolute paths, into judge, and goes on doing so until Close. Of the
 // directories, those that do not exist yet are no part of it until they do.
 func Keep(judge *Judge, sources policy.Sources, log telemetry.Log, clock Clock) *Keeper {
+	return keep(judge, os.DirFS("/"), sources, log, clock)
+}
+
+func keep(judge *Judge, root fs.FS, sources policy.Sources, log telemetry.Log, clock Clock) *Keeper {
 	k := &Keeper{
-		judge: judge, sources: sources, log: log, clock: clock, relied: map[string]bool{}, cancel: func() bool { return true },
+		judge: judge, root: root, sources: sources, log: log, clock: clock, relied: map[string]bool{}, cancel: func() bool { return true },
 		asked: make(chan struct{}, 1), due: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 	}
 	k.load()
@@ -125,30 +131,36 @@ func poke(c chan struct{}) {
 	}
 }
 
-// rounds is how often files are read again because others have to be watched than before.
+// rounds is how often files are read again because they changed meanwhile, or because others have to be watched than before.
 const rounds = 4
 
-// load reads the files. What changes from then on is noticed: files are read once more after the watch began that is meant
-// for them.
+// load reads the files. What it puts into force is one policy, as the files were at one moment, and what changes from then on
+// is noticed: they are read once more after the watch began that is meant for them.
 func (k *Keeper) load() {
 	k.cancel()
 	k.since = time.Time{}
 	began := k.clock.Now()
 	for round := 1; ; round++ {
-		root := newRecorder()
+		root := newRecorder(k.root)
 		sources := k.present(root)
 		p, err := loadFrom(root, sources)
-		moved, unwatched := k.watch.follow(root.looked)
-		if moved && round < rounds {
+		unseen, unwatched := k.watch.follow(root.looked)
+		moved := root.moved()
+		if (moved || unseen) && round < rounds {
 			continue
 		}
+		if moved {
+			err = errMoving
+		}
 		k.conclude(p, sources, err, unwatched, k.clock.Now().Sub(began))
-		if moved { // somebody moves directories all the time
+		if moved || unseen { // somebody is at work
 			k.changed()
 		}
 		return
 	}
 }
+
+var errMoving = errors.New("the files of the policy change while they are read; they are read again soon")
 
 var errNoDirectory = errors.New("none of the directories of the policy exists")
 

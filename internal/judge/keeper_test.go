@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -278,6 +279,10 @@ func TestABrokenPolicyChangesNothing(t *testing.T) {
 			s.write("a/1.policy", "!include 1.policy\n"+rule("new"))
 			return func() { s.write("a/1.policy", rule("old")) }
 		},
+		"a line too long": func() func() {
+			s.write("a/1.policy", rule("new")+"# "+strings.Repeat("x", 1<<20)+"\n")
+			return func() { s.write("a/1.policy", rule("old")) }
+		},
 		"NULs": func() func() {
 			s.write("a/1.policy", rule("new")+"\x00\n")
 			return func() { s.write("a/1.policy", rule("old")) }
@@ -366,7 +371,7 @@ func TestWhatIsNoPolicyIsNotFollowed(t *testing.T) {
 	at := func(path string) string { return filepath.Join(dir, path) }
 	require.NoError(t, os.MkdirAll(at("a/include"), 0o755))
 	require.NoError(t, os.WriteFile(at("a/1.policy"), []byte(rule("s")), 0o644))
-	root, w := newRecorder(), watch{}
+	root, w := newRecorder(os.DirFS("/")), watch{}
 	_, err := policy.Load(root, policy.Sources{Dirs: []string{at("a")}})
 	require.NoError(t, err)
 	moved, failed := w.follow(root.looked)
@@ -380,4 +385,52 @@ func TestWhatIsNoPolicyIsNotFollowed(t *testing.T) {
 	}
 	moved, _ = w.follow(root.looked)
 	assert.False(t, moved, "it is watched already")
+}
+
+// meddling is the file system, in which something happens before a file is opened.
+type meddling struct {
+	fs.StatFS
+	file   string
+	meddle func()
+}
+
+func (m meddling) Open(name string) (fs.File, error) {
+	if "/"+name == m.file {
+		m.meddle()
+	}
+	return m.StatFS.Open(name)
+}
+
+// TestAPolicyIsOfOneMoment: no load puts a part of one policy and a part of another into force.
+func TestAPolicyIsOfOneMoment(t *testing.T) {
+	for name, c := range map[string]struct {
+		times int // that the directory is swapped while it is read
+		want  State
+	}{
+		"once":           {1, State{Generation: 1, Rules: 3, Reloaded: 1}},
+		"all the time":   {1000, State{Refused: 1}},
+		"at another one": {0, State{Generation: 1, Rules: 0, Reloaded: 1}},
+	} {
+		s := &shelf{t: t, root: t.TempDir(), clock: newManual(), judge: New()}
+		s.write("v1/1.policy", "mixed * * * deny\n")
+		s.write("v1/2.policy", rule("mixed")+rule("one"))
+		s.write("v2/1.policy", "\n")
+		s.write("v2/2.policy", "\n")
+		s.point("a", "v2")
+		swaps := 0
+		root := meddling{os.DirFS("/").(fs.StatFS), s.at("a/2.policy"), func() {
+			if swaps++; swaps <= c.times {
+				s.point("a", []string{"v2", "v1"}[swaps%2])
+			}
+		}}
+		k := keep(s.judge, root, policy.Sources{Dirs: []string{s.at("a")}}, telemetry.Log{}, s.clock)
+		state := k.State()
+		assert.NoError(t, k.Close())
+		assert.Equal(t, c.times > 1, strings.Contains(state.Problem, "change while they are read"), name)
+		assert.Equal(t, c.times > 1, len(s.clock.after) > 0, "%s: they are read again", name)
+		state.Problem = ""
+		assert.Equal(t, c.want, state, name)
+		assert.False(t, s.allows("mixed"), name)
+		assert.Equal(t, c.times == 1, s.allows("one"), name)
+	}
 }

@@ -11,33 +11,84 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// recorder is the file system, and what a load looked at: whether a directory's entries matter, or only the path.
+// recorder is the file system, and what a load looked at there.
 type recorder struct {
 	root   fs.FS
-	looked map[string]bool // absolute path to whether it was listed
+	looked map[string]look // by absolute path
+	torn   bool            // one path was two things
 }
 
-func newRecorder() *recorder { return &recorder{os.DirFS("/"), map[string]bool{}} }
+// look is what was seen at a path.
+type look struct {
+	listed bool // its entries matter, too
+	identity
+}
 
-func (r *recorder) look(name string, listed bool) {
+// identity is a file as it is, whatever it is called. The zero one is none.
+type identity struct {
+	device, number   uint64
+	size             int64
+	written, changed syscall.Timespec
+}
+
+func identify(info fs.FileInfo, err error) identity {
+	if err != nil {
+		return identity{}
+	}
+	s := info.Sys().(*syscall.Stat_t)
+	return identity{uint64(s.Dev), s.Ino, s.Size, s.Mtim, s.Ctim}
+}
+
+func newRecorder(root fs.FS) *recorder { return &recorder{root: root, looked: map[string]look{}} }
+
+func (r *recorder) look(name string, is identity, listed bool) {
 	p := "/" + name
-	r.looked[p] = r.looked[p] || listed
+	before, again := r.looked[p]
+	r.torn = r.torn || again && before.identity != is
+	r.looked[p] = look{before.listed || listed, is}
 }
 
-// Open, Stat and ReadDir are those of fs.FS, fs.StatFS and fs.ReadDirFS.
-func (r *recorder) Open(name string) (fs.File, error) {
-	r.look(name, false)
-	return r.root.Open(name)
+// moved reports whether anything is not what was looked at any more, so that what was read may be a part of one policy and
+// a part of another.
+func (r *recorder) moved() bool {
+	for path, l := range r.looked {
+		if r.torn || identify(os.Stat(path)) != l.identity {
+			return true
+		}
+	}
+	return false
+}
+
+// Open, Stat and ReadDir are those of fs.FS, fs.StatFS and fs.ReadDirFS. What was looked at is what was opened, and not
+// what is there a moment earlier or later.
+func (r *recorder) Open(name string) (fs.File, error) { return r.open(name, false) }
+
+func (r *recorder) open(name string, listed bool) (f fs.File, err error) {
+	is := identity{}
+	if f, err = r.root.Open(name); err == nil {
+		is = identify(f.Stat())
+	}
+	r.look(name, is, listed)
+	return f, err
 }
 
 func (r *recorder) Stat(name string) (fs.FileInfo, error) {
-	r.look(name, false)
-	return fs.Stat(r.root, name)
+	info, err := fs.Stat(r.root, name)
+	r.look(name, identify(info, err), false)
+	return info, err
 }
 
 func (r *recorder) ReadDir(name string) ([]fs.DirEntry, error) {
-	r.look(name, true)
-	return fs.ReadDir(r.root, name)
+	f, err := r.open(name, true)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	dir, is := f.(fs.ReadDirFile)
+	if !is {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: syscall.ENOTDIR}
+	}
+	return dir.ReadDir(-1)
 }
 
 // inFS is an absolute path as an fs.FS wants it.
@@ -63,10 +114,10 @@ type inode struct{ device, number uint64 }
 
 // follow watches what was looked at, in place of what was watched. moved says that there was something to change, so that
 // what happened meanwhile may have been missed; failed says why nothing is watched.
-func (w *watch) follow(looked map[string]bool) (moved bool, failed string) {
+func (w *watch) follow(looked map[string]look) (moved bool, failed string) {
 	next := watch{dirs: map[string]inode{}, names: map[string]bool{}, listed: map[string]bool{}}
-	for path, listed := range looked {
-		next.trace(path, listed)
+	for path, l := range looked {
+		next.trace(path, l.listed)
 	}
 	if w.notify != nil && maps.Equal(w.dirs, next.dirs) {
 		w.names, w.listed = next.names, next.listed
