@@ -3,16 +3,10 @@ package actors
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
-	"math/big"
 	"net"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -23,56 +17,17 @@ import (
 
 	"sallyport/internal/endpoint"
 	"sallyport/internal/telemetry"
+	"sallyport/internal/testcert"
 	"sallyport/messages"
 	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 	"sallyport/stages"
 )
 
-// authority signs certificates.
-type authority struct {
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
-}
-
-func newAuthority() *authority {
-	a := &authority{key: must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.cert = must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key))))
-	return a
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
-// certify signs a certificate with those names: URIs have a colon.
-func (a *authority) certify(usage x509.ExtKeyUsage, life time.Duration, names ...string) tls.Certificate {
-	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "dom0"}, NotBefore: time.Now().Add(-2 * time.Hour),
-		NotAfter: time.Now().Add(life), ExtKeyUsage: []x509.ExtKeyUsage{usage},
-	}
-	for _, n := range names {
-		if strings.Contains(n, ":") {
-			template.URIs = append(template.URIs, must(url.Parse(n)))
-		} else {
-			template.DNSNames = append(template.DNSNames, n)
-		}
-	}
-	der := must(x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // ours and theirs are authorities of which the daemon knows one.
 var (
-	ours, theirs = sync.OnceValue(newAuthority), sync.OnceValue(newAuthority)
-	server       = sync.OnceValue(func() tls.Certificate { return ours().certify(x509.ExtKeyUsageServerAuth, time.Hour, "daemon") })
+	ours, theirs = sync.OnceValue(testcert.NewAuthority), sync.OnceValue(testcert.NewAuthority)
+	server       = sync.OnceValue(func() tls.Certificate { return ours().Server("daemon") })
 )
 
 // overTLS has a daemon serve clients on other machines: certificates with these names are known.
@@ -80,7 +35,7 @@ func overTLS(more ...func(*Settings)) func(*Settings) {
 	return func(s *Settings) {
 		name := func(n string) qube.Name { return must(qube.ParseName(n)) }
 		s.Remote = &Remote{
-			Address: "127.0.0.1:0", Certificate: server(), ClientCAs: ours().pool(),
+			Address: "127.0.0.1:0", Certificate: server(), ClientCAs: ours().Pool(),
 			Peers: []Certified{
 				{DNS: "work.example", Peer: &messages.Peer{Sources: []qube.Name{name("work")}}},
 				{URI: "spiffe://example/admin", Peer: &messages.Peer{Sources: []qube.Name{qube.Dom0}}},
@@ -113,11 +68,11 @@ type remoteClient struct {
 
 // reach connects with a certificate for those names.
 func (l *live) reach(names ...string) *remoteClient {
-	return l.reachWith(&tls.Config{Certificates: []tls.Certificate{ours().certify(x509.ExtKeyUsageClientAuth, time.Hour, names...)}})
+	return l.reachWith(&tls.Config{Certificates: []tls.Certificate{ours().Client(names...)}})
 }
 
 func (l *live) reachWith(c *tls.Config) *remoteClient {
-	c.RootCAs, c.ServerName = ours().pool(), "daemon"
+	c.RootCAs, c.ServerName = ours().Pool(), "daemon"
 	raw, err := net.Dial("tcp", l.RemoteAddr().String())
 	require.NoError(l.t, err)
 	require.NoError(l.t, raw.SetDeadline(time.Now().Add(patience)))
@@ -221,8 +176,8 @@ func TestCertificatesClaimOnlyWhatTheyMay(t *testing.T) {
 // TestWhoDoesNotProveWhoItIs is not heard. The log says why, in words of ours.
 func TestWhoDoesNotProveWhoItIs(t *testing.T) {
 	l := serve(t, overTLS(func(s *Settings) { s.Remote.Handshake = 50 * time.Millisecond }))
-	with := func(a *authority, usage x509.ExtKeyUsage, life time.Duration) *tls.Config {
-		return &tls.Config{Certificates: []tls.Certificate{a.certify(usage, life, secret+".example")}}
+	with := func(a *testcert.Authority, usage x509.ExtKeyUsage, life time.Duration) *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{a.Certify(usage, life, secret+".example")}}
 	}
 	old := with(ours(), x509.ExtKeyUsageClientAuth, time.Hour)
 	old.MaxVersion = tls.VersionTLS12
@@ -299,6 +254,36 @@ func TestSlowRemoteClients(t *testing.T) {
 
 	// Whoever takes it in time gets all.
 	assert.Equal(t, longerText, string(l.reach(admin).send(calling("test.Longer", "dom0", "work", "")).end().answer().Content))
+}
+
+// TestARemoteClientThatTakesNothing is left in the end, with what it has not taken.
+func TestARemoteClientThatTakesNothing(t *testing.T) {
+	l := serve(t, overTLS(atLength, func(s *Settings) { s.ReadTimeout = 50 * time.Millisecond }))
+	l.held(l.reach(admin).send(calling("test.Longer", "dom0", "work", "")).end())
+	l.clock.advance(l.settings.ReadTimeout)
+	until(t, func() bool { return l.Stats().Gone == 1 && len(l.remote.slots) == 0 })
+}
+
+// TestARemoteClientThatVanishes while its call is at work does not get the reply, and is not waited for.
+func TestARemoteClientThatVanishes(t *testing.T) {
+	begun, gate := make(chan bool), make(chan bool)
+	l := serve(t, overTLS(func(s *Settings) {
+		s.Worker = doer(func(messages.Order) (func(context.Context) (messages.Reply, error), error) {
+			return func(context.Context) (messages.Reply, error) {
+				begun <- true
+				<-gate
+				return messages.Text("done"), nil
+			}, nil
+		})
+	}))
+	c := l.reach(admin).send(calling("test.Work", "dom0", "work", "")).end()
+	<-begun
+	assert.NoError(t, c.raw.SetLinger(0))
+	assert.NoError(t, c.raw.Close())
+	until(t, func() bool { return len(l.remote.slots) == 0 })
+	assert.EqualValues(t, 1, l.Stats().Open, "the call goes on")
+	gate <- true
+	until(t, func() bool { return l.Stats().Gone == 1 && l.Stats().Open == 0 })
 }
 
 // TestOneRemoteClientTooMany is turned away before it is heard, and the next one is served when another has left.

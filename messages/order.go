@@ -21,6 +21,9 @@ type Order struct {
 	Patience time.Duration
 }
 
+// Discreet is a key of Args: whoever is to be answered is told of a netvm that could not be started no more than that.
+const Discreet = "discreet"
+
 // OrderKind says what is to be done.
 type OrderKind string
 
@@ -30,7 +33,7 @@ const (
 	DrillStall OrderKind = "drill.stall" // be busy for Args["for"], a duration
 
 	// How a qube is started and stopped (spec: model.md 4). The work is in stages/lifecycle.
-	QubeStart    OrderKind = "qube.start"    // Args["for"]: the qubes that wait for it, by UUID, each followed by a space
+	QubeStart    OrderKind = "qube.start"    // Args["for"]: the qubes that wait for it, by UUID, each followed by a space; Args["discreet"]: see Discreet
 	QubeShutdown OrderKind = "qube.shutdown" // Args["force"], Args["wait"]: there or not
 	QubePause    OrderKind = "qube.pause"
 	QubeUnpause  OrderKind = "qube.unpause"

@@ -20,6 +20,8 @@ import (
 
 	"sallyport/actors"
 	"sallyport/internal/inventory"
+	"sallyport/internal/testcert"
+	"sallyport/messages"
 	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/methods"
@@ -36,7 +38,10 @@ func TestMain(m *testing.M) {
 //
 //	daemon [-hang|-drop] SOCKET REPLY   a daemon that answers every call with REPLY, of which \0, \n, \xNN are escapes;
 //	                                    the last request is in the file "request", escaped the same way
-//	serve SOCKET                        a daemon of the demo inventory, that everyone may call; halt ends it
+//	serve [-tls] SOCKET                 a daemon of the demo inventory, that everyone may call; halt ends it. With -tls it
+//	                                    listens at $DAEMON, too; it is certified by ca.pem, and knows the certificates
+//	                                    admin.pem, for dom0, and work.pem, for work, but not stranger.pem
+//	await SOCKET                        wait until somebody listens there
 //	streams N                           wait until that daemon has so many subscribers
 //	exits CODE COMMAND...               run COMMAND, which must end with that code
 //	[root]                              a condition
@@ -54,7 +59,7 @@ func TestScripts(t *testing.T) {
 			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"daemon": scriptDaemon, "serve": scriptServe, "streams": scriptStreams, "halt": scriptHalt, "exits": scriptExits,
+			"daemon": scriptDaemon, "serve": scriptServe, "await": scriptAwait, "streams": scriptStreams, "halt": scriptHalt, "exits": scriptExits,
 		},
 	})
 }
@@ -77,18 +82,57 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: serve SOCKET")
+	remote := len(args) == 2 && args[0] == "-tls"
+	if neg || len(args) != 1 && !remote {
+		ts.Fatalf("usage: serve [-tls] SOCKET")
 	}
 	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.Demo(properties.Schema{}) }, inventory.Options{Reactions: reactions.All()})
 	ts.Check(err)
-	d, err := actors.Start(actors.Settings{
+	settings := actors.Settings{
 		Catalogue: stages.NewCatalogue(methods.All()...), Gate: stages.NewGate(permission.Everyone{}), Book: book,
-		Sockets: map[stages.Socket]string{stages.Admin: ts.MkAbs(args[0])},
-	})
+		Sockets: map[stages.Socket]string{stages.Admin: ts.MkAbs(args[len(args)-1])},
+	}
+	if remote {
+		settings.Remote, err = remoteIn(ts.MkAbs("."))
+		ts.Check(err)
+	}
+	d, err := actors.Start(settings)
 	ts.Check(err)
+	if remote {
+		ts.Setenv("DAEMON", d.RemoteAddr().String())
+	}
 	daemons.Store(ts, d)
 	ts.Defer(func() { scriptHalt(ts, false, nil) })
+}
+
+// remoteIn has a daemon serve clients on other machines. The files that they need are made in dir.
+func remoteIn(dir string) (*actors.Remote, error) {
+	a := testcert.NewAuthority()
+	work, err := qube.ParseName("work")
+	return &actors.Remote{
+			Address: "127.0.0.1:0", Certificate: a.Server("daemon"), ClientCAs: a.Pool(),
+			Peers: []actors.Certified{
+				{DNS: "admin.example", Peer: &messages.Peer{Sources: []qube.Name{qube.Dom0}}},
+				{DNS: "work.example", Peer: &messages.Peer{Sources: []qube.Name{work}}},
+			},
+		}, errors.Join(err, a.Write(dir, "ca"),
+			testcert.Write(dir, "admin", a.Client("admin.example")), testcert.Write(dir, "work", a.Client("work.example")),
+			testcert.Write(dir, "stranger", testcert.NewAuthority().Client("admin.example")))
+}
+
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await SOCKET")
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if c, err := net.Dial("unix", ts.MkAbs(args[0])); err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("nobody listens at %s", args[0])
+		}
+	}
 }
 
 // daemons are those that scripts serve, by script.

@@ -58,6 +58,8 @@ var arrows = []arrow{
 	{"internal/loadtest", []string{"messages/...", "internal/telemetry"}, "a client like any other"},
 	{"internal/bench/...", []string{"messages/...", "internal/bench/..."}, "measures the daemon from outside"},
 	{"internal/modeltest", nil, "tests alone; what a model shared with the daemon it could not test"},
+	{"internal/twoworlds", nil, "tests alone, which compare daemons with daemons"},
+	{"internal/testcert", nil, "for tests alone"},
 	{"internal/architecture", nil, "reads source"},
 
 	{"cmd/...", []string{"config", "messages/...", "stages/...", "actors", "internal/..."}, "puts everything together"},

@@ -307,7 +307,7 @@ func (s *Snapshot) facts() iter.Seq[Record] {
 		for _, p := range slices.SortedFunc(maps.Keys(s.globals), func(a, b qube.PropertyName) int { return strings.Compare(a.Shown(), b.Shown()) }) {
 			ok = ok && put(globalKey(p), s.globals[p].Shown())
 		}
-		for _, l := range s.labels[BuiltinLabels:] {
+		for _, l := range s.labels[qube.BuiltinLabels:] {
 			ok = ok && put(labelKey(l.Name), labelFact{l.Index, l.Color.Shown()})
 		}
 		for r := range s.records() {

@@ -39,7 +39,7 @@ func TestAnEmptyInventoryIsDom0(t *testing.T) {
 	qubes, labels := slices.Collect(inv.View().Qubes()), slices.Collect(inv.View().Labels())
 	require.Len(t, qubes, 1)
 	assert.Equal(t, []any{qube.Dom0, qube.Dom0UUID, qube.AdminVM, "black"}, []any{qubes[0].Name(), qubes[0].ID(), qubes[0].Class(), qubes[0].Label().Shown()})
-	assert.Len(t, labels, BuiltinLabels)
+	assert.Len(t, labels, qube.BuiltinLabels)
 }
 
 // broken is a store that cannot be read.

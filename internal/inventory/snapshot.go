@@ -62,9 +62,6 @@ var builtinLabels = func() []qube.Label {
 	return labels
 }()
 
-// BuiltinLabels is how many labels are built in; their indexes are 1 to that.
-const BuiltinLabels = 8
-
 // empty has dom0 and the built-in labels: what every inventory begins with.
 func empty() *Snapshot {
 	dom0 := &record{
@@ -116,9 +113,13 @@ func (s *Snapshot) QubeByID(id qube.UUID) (qube.Qube, bool) {
 func (s *Snapshot) find(id qube.UUID) (*record, bool) {
 	n, ok := s.byID.Get([]byte(id.Shown()))
 	if !ok {
+		n = qube.Dom0 // one path, one timing
+	}
+	r, there := s.byName.Get([]byte(n.Shown()))
+	if !ok || !there {
 		return nil, false
 	}
-	return s.byName.Get([]byte(n.Shown()))
+	return r, true
 }
 
 // Qubes are all, dom0 first, then by the bytes of their names.
@@ -158,7 +159,7 @@ var (
 // Template is the qube named by q's property.
 func (s *Snapshot) Template(q qube.Qube) (qube.Qube, bool) {
 	v, _ := q.Property(propTemplate)
-	return s.named(v)
+	return s.Follow(v)
 }
 
 // Netvm is the qube named by q's property, or, where that is not set, by the system's; a TemplateVM has none by default
@@ -168,7 +169,7 @@ func (s *Snapshot) Netvm(q qube.Qube) (qube.Qube, bool) {
 	if c := q.Class(); !set && c != qube.TemplateVM && c != qube.AdminVM && c != qube.RemoteVM {
 		v = s.globals[globalNetvm]
 	}
-	return s.named(v)
+	return s.Follow(v)
 }
 
 // Global is a property of the system, the explicit value only.
@@ -180,6 +181,15 @@ func (s *Snapshot) Global(p qube.PropertyName) (qube.PropertyValue, bool) {
 // Host is the machine.
 func (s *Snapshot) Host() qube.Host {
 	return qube.Host{MemoryMiB: s.host.MemoryMiB, CPUs: s.host.CPUs, Kernels: s.host.Kernels, Pools: s.host.Pools}
+}
+
+// Pool finds a pool that does not come with every system.
+func (s *Snapshot) Pool(name string) (qube.Pool, bool) {
+	i := slices.IndexFunc(s.host.Pools, func(p qube.Pool) bool { return p.Name == name })
+	if i < 0 {
+		return qube.Pool{}, false
+	}
+	return s.host.Pools[i], true
 }
 
 // Simulation is how the machine's simulation behaves.
@@ -204,8 +214,8 @@ func (s *Snapshot) Referrers(to qube.Name) iter.Seq2[qube.Qube, qube.PropertyNam
 	}
 }
 
-// named finds the qube that a reference names; the empty one is None.
-func (s *Snapshot) named(v qube.PropertyValue) (qube.Qube, bool) {
+// Follow finds the qube that a reference names; the empty one is None.
+func (s *Snapshot) Follow(v qube.PropertyValue) (qube.Qube, bool) {
 	r, ok := s.byName.Get([]byte(v.Shown()))
 	if v == (qube.PropertyValue{}) || !ok {
 		return nil, false

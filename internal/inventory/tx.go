@@ -365,7 +365,7 @@ func (t *tx) RemoveLabel(name qube.LabelName) error {
 	if !ok {
 		return exception.New(exception.QubesLabelNotFoundError, "no such label: %s", name)
 	}
-	if l.Index <= BuiltinLabels {
+	if l.Index <= qube.BuiltinLabels {
 		return exception.New(exception.ProtocolError, "a built-in label cannot be removed")
 	}
 	for r := range t.Snapshot.records() {

@@ -41,6 +41,12 @@ func (m *mask) sees(q qube.Qube) bool {
 	return sees
 }
 
+// lists reports whether policy lets the source list what belongs to the system.
+func (m *mask) lists(service string) bool {
+	dom0, ok := m.view.Qube(qube.Dom0)
+	return ok && m.rules.allow(m.view, stages.Subject{Service: service, Source: m.source, Dest: dom0})
+}
+
 // addReferences shows what the destination refers to.
 func (m *mask) addReferences() {
 	if m.dest.ID() == (qube.UUID{}) {

@@ -72,7 +72,7 @@ func added(before, after policy.LoadErrors, file string) *policy.LoadError {
 		had[lineless(e)]++
 	}
 	for _, e := range after {
-		if had[lineless(e)]--; had[lineless(e)] >= 0 || stopped && (e.At.File != file || stops(e)) {
+		if had[lineless(e)]--; had[lineless(e)] >= 0 || stopped && e.At.File != file {
 			continue
 		}
 		return e

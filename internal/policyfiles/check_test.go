@@ -49,6 +49,7 @@ func TestChangesThatBreakThePolicyAreRefused(t *testing.T) {
 		"broken: one of two is mended":                 {files{"a.policy": broken, "b.policy": broken}, replace("a", "any", allow), "OK "},
 		"broken: one of two is removed":                {files{"a.policy": broken, "b.policy": broken}, remove("a", "any"), "OK "},
 		"broken: another is added":                     {files{"a.policy": broken}, replace("b", "any", broken), syntax},
+		"broken: it says what it included":             {files{"a.policy": "!include include/bad\n", "include/bad": broken}, replace("a", "any", broken), syntax},
 		"broken: a good one is added":                  {files{"a.policy": broken}, replace("b", "new", allow), "OK "},
 		"broken: a good one goes":                      {files{"a.policy": broken, "b.policy": allow}, remove("b", "any"), "OK "},
 		"broken: a good one is made a bad one":         {files{"a.policy": broken, "b.policy": allow}, replace("b", "any", broken), syntax},
@@ -99,6 +100,12 @@ func TestEveryDirectoryCounts(t *testing.T) {
 	assert.Equal(t, "OK ", do(t, w, replace("hidden", "any", allow)))
 	assert.Equal(t, []string{"hidden.policy", "include/more", "include/other"}, sorted(held(t, etc)))
 	assert.Equal(t, "OK hidden\n", do(t, w, order(messages.PolicyGetFiles, "", "service", "qubes.A")), "of this directory alone")
+	other := filepath.Join(t.TempDir(), "other") // a name by which the other directory includes this one whole
+	require.NoError(t, os.Symlink(etc, other))
+	files{"20-run.policy": "!include-dir " + other + "\n"}.in(t, run)
+	assert.Equal(t, syntax, do(t, w, replace("new", "new", "!include include/more\n")), "which is not there, seen from the other directory")
+	assert.Equal(t, "OK ", do(t, w, replace("new", "new", allow)))
+	assert.Equal(t, "OK ", do(t, w, remove("new", "any")))
 	require.NoError(t, os.RemoveAll(run))
 	assert.Equal(t, "OK ", do(t, w, replace("hidden", "any", "")), "broken by a directory that is not there")
 	assert.Equal(t, syntax, do(t, w, replace("hidden", "any", broken)))

@@ -230,7 +230,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 	assert.Equal(t, "secret\n", string(text))
 
 	elsewhere := t.TempDir()
-	w = at(files{"x": "secret\n"}.in(t, elsewhere))
+	files{"x": "secret\n"}.in(t, elsewhere)
 	w = at(files{"a.policy": ""}.in(t, t.TempDir()))
 	require.NoError(t, os.Remove(filepath.Join(w.dir(), "include")))
 	require.NoError(t, os.Symlink(elsewhere, filepath.Join(w.dir(), "include")))

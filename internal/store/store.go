@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -161,8 +160,9 @@ func (s *Store) records(yield func(inventory.Record, error) bool) {
 	}
 }
 
-// Commit implements inventory.Store. It costs one sync of the disk, however many records there are, unless all of them are
-// volatile; while that lasts, the caller waits, and a disk that hangs is waited for.
+// Commit implements inventory.Store. It costs one sync of the disk, however many records there are; while that lasts, the
+// caller waits, and a disk that hangs is waited for. Volatile records are synced, too: what Pebble is told not to sync, it
+// keeps in the memory of this process until it syncs something else, and there a killed daemon loses it.
 func (s *Store) Commit(base, next qube.Revision, records []inventory.Record) error {
 	if err := s.unusable(); err != nil {
 		return err
@@ -172,11 +172,7 @@ func (s *Store) Commit(base, next qube.Revision, records []inventory.Record) err
 	}
 	s.err = errUnfinished
 	s.fill(next, records)
-	how := pebble.Sync
-	if len(records) > 0 && !slices.ContainsFunc(records, func(r inventory.Record) bool { return !r.Volatile }) {
-		how = pebble.NoSync
-	}
-	if err := s.db.Apply(s.batch, how); err != nil {
+	if err := s.db.Apply(s.batch, pebble.Sync); err != nil {
 		s.disk.stop(err)
 	}
 	// Pebble believes that all went well even if the disk has stopped, hence this question decides.

@@ -97,11 +97,15 @@ type only struct{ qubes []Qube }
 func (o only) Revision() Revision                        { return 0 }
 func (o only) Qubes() iter.Seq[Qube]                     { return slices.Values(o.qubes) }
 func (o only) Template(Qube) (Qube, bool)                { return nil, false }
+func (o only) Pool(string) (Pool, bool)                  { return Pool{}, false }
 func (o only) Netvm(Qube) (Qube, bool)                   { return nil, false }
 func (o only) Global(PropertyName) (PropertyValue, bool) { return PropertyValue{}, false }
 func (o only) Host() Host                                { return Host{} }
 func (o only) Referrers(Name) iter.Seq2[Qube, PropertyName] {
 	return func(func(Qube, PropertyName) bool) {}
+}
+func (o only) Follow(v PropertyValue) (Qube, bool) {
+	return o.find(func(q Qube) bool { return v != PropertyValue{} && q.Shown() == v.s })
 }
 func (o only) Usage(Qube) Usage               { return Usage{} }
 func (o only) Label(LabelName) (Label, bool)  { return Label{}, false }

@@ -90,6 +90,9 @@ type Label struct {
 	Color Color
 }
 
+// BuiltinLabels is how many labels come with every system; their indexes are 1 to that (spec: model.md 9).
+const BuiltinLabels = 8
+
 // Shown is the label's name.
 func (l Label) Shown() string { return l.Name.s }
 
@@ -124,21 +127,31 @@ type Qube interface {
 
 // View is one moment of the inventory as one caller may see it: what the caller may not see is absent from it. It never
 // changes, and may be used by many goroutines; a Tx is the exception, see there.
+//
+// A qube, a label or a pool that a caller names is looked up with Qube, QubeByID, Label, LabelByIndex and Pool, and what he
+// may not see is not found (design: 7). Following what is kept hides nobody: what a qube has is the same for all who may ask
+// for it, whether or not they see what it follows from.
 type View interface {
 	Revision() Revision
 	Qube(Name) (Qube, bool)
 	QubeByID(UUID) (Qube, bool)
 	// Qubes come with dom0 first, then by the bytes of their names.
 	Qubes() iter.Seq[Qube]
-	// Template is the qube that q is based on; false is None.
+	// Template is the qube that q is based on; false is None. It hides nobody.
 	Template(q Qube) (Qube, bool)
-	// Netvm is the qube that q uses for its network, set explicitly or by default; false is None.
+	// Netvm is the qube that q uses for its network, set explicitly or by default; false is None. It hides nobody.
 	Netvm(q Qube) (Qube, bool)
+	// Follow is the qube that a value of a property names which is kept, or is the default; false for None. It hides nobody,
+	// so never ask it about what a caller sent.
+	Follow(PropertyValue) (Qube, bool)
 	// Referrers are the qubes that refer to the one of that name by a property that is set explicitly, and that property.
 	// It hides nobody, so that what is in use can be told (design: 7): whoever asks says no names.
 	Referrers(Name) iter.Seq2[Qube, PropertyName]
 	// Global is a property of the system, the explicit value only.
 	Global(PropertyName) (PropertyValue, bool)
+	// Pool is the storage pool of that name, of those that do not come with every system.
+	Pool(name string) (Pool, bool)
+	// Host is the machine, with all that is on it.
 	Host() Host
 	// Usage is what q uses of its host now, which may be another now than the rest of the view.
 	Usage(q Qube) Usage

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -145,9 +146,29 @@ func (w *work) startNetvm(ctx context.Context, p plan) error {
 	if p.netvm.Qube == w.order.Qube || strings.Contains(w.order.Args["for"], p.netvm.Qube.Shown()) {
 		return exception.New(exception.QubesVMError, "the qube is its own netvm, by way of others")
 	}
-	_, err := w.desk.Order(ctx, *p.netvm)
+	if _, err := w.desk.Order(ctx, *p.netvm); err != nil {
+		return &netvmFailed{err}
+	}
+	return nil
+}
+
+// netvmFailed is why a netvm could not be started, on the way to whoever wanted a qube that uses it.
+type netvmFailed struct{ error }
+
+// Unwrap gives that.
+func (e *netvmFailed) Unwrap() error { return e.error }
+
+// discreet is err, or, if that is about a netvm, no more than that: the netvm's own events tell the rest to those who may
+// know.
+func discreet(err error) error {
+	var failed *netvmFailed
+	if errors.As(err, &failed) {
+		return errNetvm
+	}
 	return err
 }
+
+var errNetvm = exception.New(exception.QubesVMError, "the netvm could not be started")
 
 // spawn has the domain made, paused.
 func (w *work) spawn(ctx context.Context, p plan) error {
@@ -211,7 +232,11 @@ func (w *work) giveUpStart(ctx context.Context, spawned bool, why error) error {
 	}
 	ctx, cancel := tidying(ctx)
 	defer cancel()
-	_ = w.change(ctx, func(tx qube.Tx, q qube.Qube) error { return tell(tx, q, "domain-start-failed", reason(why)) })
+	told := discreet(why) // whoever may know of the qube
+	_ = w.change(ctx, func(tx qube.Tx, q qube.Qube) error { return tell(tx, q, "domain-start-failed", reason(told)) })
+	if _, set := w.order.Args[messages.Discreet]; set {
+		why = told
+	}
 	if spawned && w.driver.Destroy(ctx, w.order.Qube) != nil {
 		return why
 	}

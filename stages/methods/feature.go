@@ -9,6 +9,7 @@ import (
 	"sallyport/stages"
 	"sallyport/stages/action"
 	"sallyport/stages/properties"
+	"sallyport/stages/reactions"
 	"sallyport/stages/sanitize"
 )
 
@@ -98,6 +99,11 @@ func andDom0(v qube.View, places iter.Seq[qube.Qube]) iter.Seq[qube.Qube] {
 // setFeature checks the value first, so that a refused one leaves nothing behind (spec: model.md 10, SAFER).
 func setFeature(tx qube.Tx, g stages.Grant[qube.FeatureName, qube.FeatureValue]) (messages.Reply, error) {
 	dest, name, value := g.Dest(), g.Arg(), g.Payload()
+	if name == reactions.SetCreatedGuivm && g.Source().Class() != qube.AdminVM { // dom0 may name what is yet to come
+		if err := namesQube(tx, name, value); err != nil {
+			return messages.Empty, err
+		}
+	}
 	if dest.Class() != qube.RemoteVM { // whose features are unchecked
 		if err := validFeature(tx, dest, name, value); err != nil {
 			return messages.Empty, err
@@ -107,6 +113,16 @@ func setFeature(tx qube.Tx, g stages.Grant[qube.FeatureName, qube.FeatureValue])
 		}
 	}
 	return messages.Empty, action.SetFeature(tx, dest, name, value)
+}
+
+// namesQube fails for a value that names nobody whom v shows: whether there is one is not told in any other way
+// (design: 7; SAFER).
+func namesQube(v qube.View, feature qube.FeatureName, value qube.FeatureValue) error {
+	name, err := qube.ParseName(value.Shown())
+	if _, there := v.Qube(name); value != (qube.FeatureValue{}) && (err != nil || !there) {
+		return exception.New(exception.QubesValueError, "feature %s: expected a qube that exists", feature)
+	}
+	return nil
 }
 
 var (

@@ -88,10 +88,10 @@ func labelIndex(s string) (int, bool) {
 	return i, err == nil
 }
 
-// createLabel takes the index after the highest (spec: methods.yaml admin.label.Create).
+// createLabel takes the index after the highest of all, whoever may see them (spec: methods.yaml admin.label.Create).
 func createLabel(tx qube.Tx, g stages.Grant[qube.LabelName, qube.Color]) (messages.Reply, error) {
 	highest := 0
-	for l := range tx.Labels() {
+	for l := range tx.System().Labels() {
 		highest = max(highest, l.Index)
 	}
 	return messages.Empty, tx.AddLabel(qube.Label{Name: g.Arg(), Index: highest + 1, Color: g.Payload()})

@@ -11,8 +11,12 @@ import (
 // power are the methods that start and stop qubes: each refuses what its caller can see to be in vain, and orders the rest
 // from the qube's actor, which asks the same again when its turn has come.
 var power = []stages.Entry{
-	powers("admin.vm.Start", "start a qube, and its netvm before it", lifecycle.MayStart, func(v qube.View, q qube.Qube) messages.Order {
-		return lifecycle.Start(v, q, messages.Order{})
+	powers("admin.vm.Start", "start a qube, and its netvm before it", lifecycle.MayStart, func(v qube.View, g plain) messages.Order {
+		o := lifecycle.Start(v, g.Dest(), messages.Order{})
+		if g.Source().Class() != qube.AdminVM { // who may not know of the netvm
+			o.Args[messages.Discreet] = ""
+		}
+		return o
 	}),
 	stages.Declare(stages.Method[sanitize.How, nothing]{
 		Name: "admin.vm.Shutdown", Dest: stages.AnyQube, Access: stages.Read | stages.Execute,
@@ -24,8 +28,8 @@ var power = []stages.Entry{
 	powers("admin.vm.Unpause", "let a paused qube run on", lifecycle.MayUnpause, order(messages.QubeUnpause)),
 	powers("admin.vm.Suspend", "put a qube to sleep", lifecycle.MaySuspend, order(messages.QubeSuspend)),
 	powers("admin.vm.Resume", "wake a qube, or let a paused one run on", lifecycle.MayResume, order(messages.QubeResume)),
-	powers("admin.vm.Kill", "end a qube at once, whatever it does", lifecycle.MayKill, func(_ qube.View, q qube.Qube) messages.Order {
-		return messages.Order{Kind: messages.QubeKill, Qube: q.ID(), Urgent: true}
+	powers("admin.vm.Kill", "end a qube at once, whatever it does", lifecycle.MayKill, func(_ qube.View, g plain) messages.Order {
+		return messages.Order{Kind: messages.QubeKill, Qube: g.Dest().ID(), Urgent: true}
 	}),
 }
 
@@ -47,7 +51,7 @@ var consoles = []stages.Entry{
 }
 
 // powers declares a method without argument and payload.
-func powers(name, help string, may func(qube.Qube) error, order func(qube.View, qube.Qube) messages.Order) stages.Entry {
+func powers(name, help string, may func(qube.Qube) error, order func(qube.View, plain) messages.Order) stages.Entry {
 	return stages.Declare(stages.Method[nothing, nothing]{
 		Name: name, Dest: stages.AnyQube, Access: stages.Read | stages.Execute,
 		Help: help,
@@ -56,13 +60,13 @@ func powers(name, help string, may func(qube.Qube) error, order func(qube.View, 
 			if err := may(g.Dest()); err != nil {
 				return messages.Order{}, err
 			}
-			return order(v, g.Dest()), nil
+			return order(v, g), nil
 		},
 	})
 }
 
-func order(kind messages.OrderKind) func(qube.View, qube.Qube) messages.Order {
-	return func(_ qube.View, q qube.Qube) messages.Order { return messages.Order{Kind: kind, Qube: q.ID()} }
+func order(kind messages.OrderKind) func(qube.View, plain) messages.Order {
+	return func(_ qube.View, g plain) messages.Order { return messages.Order{Kind: kind, Qube: g.Dest().ID()} }
 }
 
 func shutdown(v qube.View, g stages.Grant[sanitize.How, nothing]) (messages.Order, error) {

@@ -66,6 +66,8 @@ func TestCreatedBy(t *testing.T) {
 		"more tags":              {" b  a b ", "-", "created-by-work", "dvm", ok, "a audiovm-dom0 b created-by-work guivm-dom0 ", "-"},
 		"no more tags":           {"", "-", "created-by-work", "dvm", ok, "audiovm-dom0 created-by-work guivm-dom0 ", "-"},
 		"something that is none": {"a b.c", "-", "created-by-work", "dvm", "QubesInvalidTagError", "audiovm-dom0 guivm-dom0 ", "-"},
+		"who created it":         {"a created-by-base", "-", "created-by-work", "dvm", "QubesInvalidTagError", "audiovm-dom0 guivm-dom0 ", "-"},
+		"whose disposable it is": {"disp-created-by-base", "-", "created-by-work", "dvm", "QubesInvalidTagError", "audiovm-dom0 guivm-dom0 ", "-"},
 		"a GUI domain":           {"-", "Zoo", "created-by-work", "dvm", ok, "audiovm-dom0 created-by-work guivm-Zoo ", "Zoo"},
 		"the same GUI domain":    {"-", "dom0", "created-by-work", "dvm", ok, "audiovm-dom0 created-by-work guivm-dom0 ", "dom0"},
 		"no GUI domain":          {"-", "", "created-by-work", "dvm", ok, "audiovm-dom0 created-by-work guivm-dom0 ", "-"},

@@ -6,17 +6,42 @@ import (
 	"sallyport/messages/qube"
 )
 
-// Masked is v with only the qubes for which sees reports true: the others are absent, in every way to ask. sees must give
-// the same answer for the same qube for as long as the view is used, and may be called by many goroutines.
-func Masked(v qube.View, sees func(qube.Qube) bool) qube.View { return masked{v, sees} }
-
-type masked struct {
-	qube.View
-	sees func(qube.Qube) bool
+// Sight is what a source may see. The zero Sight shows no qube, and only the labels that come with every system.
+type Sight struct {
+	// Qube reports whether the source sees a qube: those that policy lets it admin.vm.List, and Near the one that it was
+	// just permitted to act on. It must give the same answer for the same qube for as long as the view is used, and may be
+	// called by many goroutines; it is asked about qube.Nobody, too. Nil: none.
+	Qube func(qube.Qube) bool
+	// Labels and Pools show those that do not come with every system: to whom policy gives admin.label.List and
+	// admin.pool.List.
+	Labels, Pools bool
 }
 
+// Masked is v with only what s shows: everything else is absent, however one looks for it. What a qube has is the same as
+// ever, and so is what follows from it: see qube.View.
+func Masked(v qube.View, s Sight) qube.View { return masked{v, s} }
+
+// masked hides what is looked up by name, UUID or number, and what is listed. What it does not override hides nothing, on
+// purpose:
+//
+//	Template, Netvm, Follow  follow what a qube has: nobody is found by them whom the caller named
+//	Referrers                tells that something is in use; whoever asks says no names (see Necessities)
+//	Global, Host, Usage      are asked about the system, or about a qube that one has already
+//
+// It is no qube.Memo: what is made of it is for one caller alone.
+type masked struct {
+	qube.View
+	sight Sight
+}
+
+func (m masked) sees(q qube.Qube) bool { return m.sight.Qube != nil && m.sight.Qube(q) }
+
+// only asks whether the source sees q also where there is no q: one path, one timing.
 func (m masked) only(q qube.Qube, ok bool) (qube.Qube, bool) {
-	if !ok || !m.sees(q) {
+	if !ok {
+		q = qube.Nobody
+	}
+	if sees := m.sees(q); !sees || !ok {
 		return nil, false
 	}
 	return q, true
@@ -24,25 +49,50 @@ func (m masked) only(q qube.Qube, ok bool) (qube.Qube, bool) {
 
 func (m masked) Qube(n qube.Name) (qube.Qube, bool)      { return m.only(m.View.Qube(n)) }
 func (m masked) QubeByID(id qube.UUID) (qube.Qube, bool) { return m.only(m.View.QubeByID(id)) }
-func (m masked) Template(q qube.Qube) (qube.Qube, bool)  { return m.only(m.View.Template(q)) }
-func (m masked) Netvm(q qube.Qube) (qube.Qube, bool)     { return m.only(m.View.Netvm(q)) }
-func (m masked) Qubes() iter.Seq[qube.Qube] {
-	return func(yield func(qube.Qube) bool) {
-		for q := range m.View.Qubes() {
-			if m.sees(q) && !yield(q) {
+func (m masked) Qubes() iter.Seq[qube.Qube]              { return filtered(m.View.Qubes(), m.sees) }
+
+func (m masked) label(l qube.Label, ok bool) (qube.Label, bool) {
+	if !ok || !m.seesLabel(l) {
+		return qube.Label{}, false
+	}
+	return l, true
+}
+
+func (m masked) seesLabel(l qube.Label) bool { return m.sight.Labels || l.Index <= qube.BuiltinLabels }
+
+func (m masked) Label(n qube.LabelName) (qube.Label, bool) { return m.label(m.View.Label(n)) }
+func (m masked) LabelByIndex(i int) (qube.Label, bool)     { return m.label(m.View.LabelByIndex(i)) }
+func (m masked) Labels() iter.Seq[qube.Label]              { return filtered(m.View.Labels(), m.seesLabel) }
+
+func (m masked) Pool(name string) (qube.Pool, bool) {
+	p, ok := m.View.Pool(name)
+	if !m.sight.Pools {
+		return qube.Pool{}, false
+	}
+	return p, ok
+}
+
+func filtered[T any](all iter.Seq[T], keeps func(T) bool) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for item := range all {
+			if keeps(item) && !yield(item) {
 				return
 			}
 		}
 	}
 }
 
-// neighbourhood is dest, and what it refers to: its template and its netvm (design: 7).
-func neighbourhood(v qube.View, dest qube.Qube) func(qube.Qube) bool {
-	seen := map[qube.UUID]bool{dest.ID(): true}
-	for _, next := range []func(qube.Qube) (qube.Qube, bool){v.Template, v.Netvm} {
-		if q, ok := next(dest); ok {
-			seen[q.ID()] = true
+// Near reports whether q is dest, or one that dest refers to, itself or by default: what whoever was permitted to act on
+// dest sees for the sake of that (design: 7).
+func Near(v qube.View, dest, q qube.Qube) bool {
+	if q.ID() == dest.ID() {
+		return true
+	}
+	for _, p := range qube.References {
+		if to, _ := dest.Property(p); to != (qube.PropertyValue{}) && to.Shown() == q.Shown() {
+			return true
 		}
 	}
-	return func(q qube.Qube) bool { return seen[q.ID()] }
+	netvm, ok := v.Netvm(dest)
+	return ok && netvm.ID() == q.ID()
 }

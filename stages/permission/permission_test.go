@@ -1,6 +1,7 @@
 package permission_test
 
 import (
+	"iter"
 	"slices"
 	"testing"
 
@@ -124,40 +125,62 @@ func TestJudges(t *testing.T) {
 	}
 }
 
-// net is a view with references: work is based on base and gets its network from wall, base is based on deep.
+// net is a view with references: work is based on base and gets its network from wall, base is based on deep, and nobody
+// refers to aside. There is a label and a pool of somebody's own.
 type net struct{ qube.View }
 
-func (n net) Template(q qube.Qube) (qube.Qube, bool) {
-	switch q {
-	case work:
-		return base, true
-	case base:
-		return deep, true
-	}
-	return nil, false
+// referring is a qube that refers to others.
+type referring struct {
+	qube.Plain
+	to map[string]qube.Qube // by property
 }
 
-func (n net) Netvm(q qube.Qube) (qube.Qube, bool) { return wall, q == work }
+func (r referring) Property(p qube.PropertyName) (qube.PropertyValue, bool) {
+	q, set := r.to[p.Shown()]
+	if !set {
+		return qube.PropertyValue{}, false
+	}
+	return must(qube.ParsePropertyValue(q.Shown())), true
+}
 
 var (
-	base = plain("base", "3")
-	wall = plain("wall", "4")
-	deep = plain("deep", "5")
+	deep  = plain("deep", "5")
+	wall  = plain("wall", "4")
+	guard = plain("guard", "6")
+	aside = plain("aside", "7")
+	base  = &referring{plain("base", "3").(qube.Plain), map[string]qube.Qube{"template": deep}}
+	busy  = &referring{plain("busy", "8").(qube.Plain), map[string]qube.Qube{"template": base, "guivm": guard}}
+
+	red  = qube.Label{Name: must(qube.ParseLabelName("red")), Index: 1}
+	teal = qube.Label{Name: must(qube.ParseLabelName("teal")), Index: 9}
+	pool = qube.Pool{Name: "pool"}
 )
+
+func (n net) Template(q qube.Qube) (qube.Qube, bool) {
+	value, _ := q.Property(qube.References[0])
+	return n.Follow(value)
+}
+func (n net) Netvm(q qube.Qube) (qube.Qube, bool)          { return wall, q == busy }
+func (n net) Label(name qube.LabelName) (qube.Label, bool) { return teal, name == teal.Name }
+func (n net) LabelByIndex(i int) (qube.Label, bool)        { return teal, i == teal.Index }
+func (n net) Labels() iter.Seq[qube.Label]                 { return slices.Values([]qube.Label{red, teal}) }
+func (n net) Pool(name string) (qube.Pool, bool)           { return pool, name == pool.Name }
+func (n net) Host() qube.Host                              { return qube.Host{Pools: []qube.Pool{pool}} }
+func (n net) Memo(string, func() any) any                  { return "everybody's" }
 
 func plain(name, digit string) qube.Qube {
 	return qube.Plain{IsNamed: must(qube.ParseName(name)), HasID: must(qube.ParseUUID(digit + "1111111-2222-4333-8444-555555555555")), IsA: qube.TemplateVM}
 }
 
-// TestTheMaskOfOnlyDom0: the qube that a call is about is there, and what it refers to; everybody else is absent, in
-// whatever way one asks (design: 7).
-func TestTheMaskOfOnlyDom0(t *testing.T) {
-	v := net{qube.Only(work, away, base, wall, deep)}
+// TestWhatIsHiddenIsNotFound: the qube that a call is about is there, and what it refers to itself; everybody else is
+// absent, in whatever way one looks (design: 7). What follows from a qube that one has is what it is.
+func TestWhatIsHiddenIsNotFound(t *testing.T) {
+	v := net{qube.Only(away, base, wall, deep, guard, aside, busy)}
 	for _, c := range []struct {
 		dest qube.Qube
 		sees []qube.Qube
 	}{
-		{work, []qube.Qube{base, wall, work}},
+		{busy, []qube.Qube{base, busy, guard, wall}},
 		{base, []qube.Qube{base, deep}},
 		{away, []qube.Qube{away}},
 		{dom0, []qube.Qube{dom0}},
@@ -173,17 +196,42 @@ func TestTheMaskOfOnlyDom0(t *testing.T) {
 				_, there := ref.In(m)
 				assert.Equal(t, slices.Contains(c.sees, q), there, "%s for who acts on %s", ref.Shown(), c.dest.Shown())
 			}
-			template, has := m.Template(q)
-			assert.True(t, !has || slices.Contains(c.sees, template), "the template of %s for who acts on %s", q.Shown(), c.dest.Shown())
-			netvm, has := m.Netvm(q)
-			assert.True(t, !has || slices.Contains(c.sees, netvm), "the netvm of %s for who acts on %s", q.Shown(), c.dest.Shown())
+			for _, follow := range []func(qube.View, qube.Qube) (qube.Qube, bool){qube.View.Template, qube.View.Netvm} {
+				want, has := follow(v, q)
+				got, hasToo := follow(m, q)
+				assert.Equal(t, has, hasToo, "%s", q.Shown())
+				assert.Equal(t, want, got, "%s is the same for all who may ask", q.Shown())
+			}
 		}
+		_, shared := m.(qube.Memo)
+		assert.False(t, shared, "what is made of it is for one caller alone")
 	}
-	m := permission.OnlyDom0{}.Mask(v, away, work)
-	template, _ := m.Template(work)
-	netvm, _ := m.Netvm(work)
-	assert.Equal(t, []qube.Qube{base, wall}, []qube.Qube{template, netvm})
 	assert.Equal(t, v, permission.Everyone{}.Mask(v, away, work))
+}
+
+// TestLabelsAndPoolsAreHiddenAlike, but for those that come with every system.
+func TestLabelsAndPoolsAreHiddenAlike(t *testing.T) {
+	v := net{qube.Only(away)}
+	for _, sees := range []bool{false, true} {
+		m := permission.Masked(v, permission.Sight{Labels: sees, Pools: sees})
+		l, named := m.Label(teal.Name)
+		byIndex, numbered := m.LabelByIndex(teal.Index)
+		p, there := m.Pool(pool.Name)
+		assert.Equal(t, []bool{sees, sees, sees}, []bool{named, numbered, there})
+		assert.Equal(t, l, byIndex)
+		if sees {
+			assert.Equal(t, []any{teal, pool}, []any{l, p})
+			assert.Equal(t, []qube.Label{red, teal}, slices.Collect(m.Labels()))
+		} else {
+			assert.Equal(t, []any{qube.Label{}, qube.Pool{}}, []any{l, p}, "nothing of them")
+			assert.Equal(t, []qube.Label{red}, slices.Collect(m.Labels()))
+		}
+		assert.Equal(t, v.Host(), m.Host())
+	}
+	seen := permission.Masked(v, permission.Sight{Labels: true})
+	_, there := seen.Pool(pool.Name)
+	assert.False(t, there)
+	assert.Empty(t, slices.Collect(permission.Masked(v, permission.Sight{}).Qubes()), "the zero Sight shows nobody")
 }
 
 // TestJudgesNeverChangeTheirMind, so that no call is judged twice for their sake.

@@ -8,6 +8,7 @@ import (
 
 	"sallyport/messages"
 	"sallyport/messages/qube"
+	"sallyport/stages/action"
 )
 
 // How often the templates are looked at, and how long one is left alone at most whose disposables cannot be made.
@@ -16,11 +17,9 @@ const (
 	longest = 5 * time.Minute
 )
 
-// Keep has every template refilled that lacks disposables or has too many, until ctx ends. It looks rather than listens,
+// keep has every template refilled that lacks disposables or has too many, until ctx ends. It looks rather than listens,
 // so that it does not matter why: one was used, a wish changed, a disposable died, or the daemon was not there.
-func Keep(ctx context.Context, desk messages.Desk) error {
-	k := keeper{desk: desk, since: map[qube.UUID]*shortage{}}
-	defer k.refills.Wait() // ctx has ended then, and so do they
+func (k *keeper) keep(ctx context.Context) error {
 	for {
 		if err := k.look(ctx); err != nil {
 			return err
@@ -33,7 +32,30 @@ func Keep(ctx context.Context, desk messages.Desk) error {
 	}
 }
 
-// keeper is what Keep knows. Its own goroutine has it, but for what refills report.
+// takeUp begins to discard the disposables that are in progress. Nobody is at work on them any more: how far they have got
+// is not known, and while they are listed, no others are made in their place.
+func (k *keeper) takeUp(ctx context.Context) error {
+	left := map[qube.UUID]work{} // by disposable
+	err := k.desk.Change(ctx, func(tx qube.Tx) error {
+		for template := range tx.Qubes() {
+			for _, name := range action.Listed(template, action.PreloadInProgress) {
+				if q, there := tx.Qube(name); there {
+					left[q.ID()] = work{desk: k.desk, order: messages.Order{Qube: template.ID()}}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id, w := range left {
+		k.refills.Go(func() { w.discard(ctx, id) })
+	}
+	return nil
+}
+
+// keeper is what Attend knows. Its own goroutine has it, but for what refills report.
 type keeper struct {
 	desk    messages.Desk
 	since   map[qube.UUID]*shortage // of templates that are due

@@ -100,3 +100,23 @@ func TestWhatCannotBeKept(t *testing.T) {
 		assert.Greater(t, k.orders[i]-k.orders[i-1], k.orders[i-1]-k.orders[i-2]-2*time.Second)
 	}
 }
+
+// TestWhatWasInProgress when the daemon was killed, however far it had got, is discarded, and others are made.
+func TestWhatWasInProgress(t *testing.T) {
+	for _, state := range []qube.PowerState{qube.Halted, qube.Running, qube.Paused} {
+		d := newDesk(t, "1")
+		d.feature("dvm", action.PreloadDelay, "0")
+		require.NoError(t, d.refill())
+		before := d.list(action.PreloadWaiting)[0]
+		d.feature("dvm", action.PreloadCompleted, "")
+		d.feature("dvm", action.PreloadInProgress, before)
+		require.NoError(t, d.Change(context.Background(), func(tx qube.Tx) error {
+			return tx.SetRuntime(d.qube(before).ID(), qube.Runtime{State: state})
+		}))
+		keeping(t, d, 10*time.Second, 0, func(*kept) {})
+		assert.Len(t, d.list(action.PreloadCompleted), 1, state)
+		assert.NotContains(t, d.disposables(), before, state)
+		assert.Empty(t, d.list(action.PreloadInProgress), state)
+		assert.Equal(t, d.disposables(), d.list(action.PreloadWaiting), state)
+	}
+}

@@ -91,10 +91,16 @@ func patience(v qube.View, template qube.Qube) time.Duration {
 // actors.Attendant). Safe for concurrent use.
 type Worker struct{}
 
-// Attend is Keep, for which nobody has to wait.
+// Attend puts in order what an earlier daemon was in the middle of, and then keeps disposables until ctx ends. Calls have
+// to wait until it is known what that is, since they may begin refills of their own, and for nothing else.
 func (Worker) Attend(ctx context.Context, desk messages.Desk, ready func()) error {
+	k := keeper{desk: desk, since: map[qube.UUID]*shortage{}}
+	defer k.refills.Wait() // ctx has ended then, and so do they
+	if err := k.takeUp(ctx); err != nil {
+		return err
+	}
 	ready()
-	return Keep(ctx, desk)
+	return k.keep(ctx)
 }
 
 // Begin takes an order in. The function that it returns does the work, and returns soon after its context ends.
@@ -157,8 +163,9 @@ func tell(tx qube.Tx, template qube.Qube, name string, args ...qube.EventArg) er
 	return tx.Fire(qube.Event{Subject: template.Name(), Name: name, Args: args})
 }
 
-// have has the actor of a disposable do something.
+// have has the actor of a disposable do something. What it says of the netvms of disposables is not for whoever has some
+// made.
 func (w work) have(ctx context.Context, kind messages.OrderKind, id qube.UUID) error {
-	_, err := w.desk.Order(ctx, messages.Order{Kind: kind, Qube: id, Patience: w.order.Patience})
+	_, err := w.desk.Order(ctx, messages.Order{Kind: kind, Qube: id, Patience: w.order.Patience, Args: map[string]string{messages.Discreet: ""}})
 	return err
 }

@@ -36,6 +36,8 @@ type desk struct {
 	done  []string // orders, by kind and name
 	told  []string // events of templates and the system
 	fails map[messages.OrderKind]error
+	left  bool               // by the work
+	cut   context.CancelFunc // of the work that has a qube unpaused; nil: it is not cut short
 }
 
 func newDesk(t *testing.T, wanted string) *desk {
@@ -55,7 +57,10 @@ type meter struct{}
 
 func (meter) Usage(qube.UUID) qube.Usage { return qube.Usage{MemoryKiB: 1000 << 10} }
 
-func (d *desk) Change(_ context.Context, change func(qube.Tx) error) error {
+func (d *desk) Change(ctx context.Context, change func(qube.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	group := d.book.Begin()
 	err := group.Try(change)
 	for _, batch := range group.Events() {
@@ -73,7 +78,13 @@ func (d *desk) Change(_ context.Context, change func(qube.Tx) error) error {
 	return err
 }
 
-func (d *desk) Order(_ context.Context, o messages.Order) (messages.Reply, error) {
+func (d *desk) Order(ctx context.Context, o messages.Order) (messages.Reply, error) {
+	if o.Kind == messages.QubeUnpause && d.cut != nil {
+		d.cut()
+	}
+	if err := ctx.Err(); err != nil {
+		return messages.Empty, err
+	}
 	q, there := d.book.View().QubeByID(o.Qube)
 	require.True(d.t, there, "an order to a qube that is gone")
 	d.done = append(d.done, string(o.Kind)+" "+q.Shown())
@@ -94,7 +105,7 @@ func (d *desk) Order(_ context.Context, o messages.Order) (messages.Reply, error
 	})
 }
 
-func (d *desk) Leave() {}
+func (d *desk) Leave() { d.left = true }
 
 func (d *desk) feature(name string, feature qube.FeatureName, value string) {
 	v, err := qube.ParseFeatureValue(value)
@@ -225,6 +236,29 @@ func TestTakeOneThatDoesNotWake(t *testing.T) {
 	assert.Equal(t, []string{got}, d.disposables())
 }
 
+// TestTakeThatIsCutShort: the disposable that was to be handed out is nobody's, and goes.
+func TestTakeThatIsCutShort(t *testing.T) {
+	d := newDesk(t, "1")
+	require.NoError(t, d.refill())
+	ctx, cut := context.WithCancel(context.Background())
+	d.cut = cut
+	work, err := preload.Worker{}.Begin(preload.Take(d.book.View(), d.qube("dvm"), d.qube("work"), false), d)
+	require.NoError(t, err)
+	_, err = work(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Empty(t, d.disposables())
+}
+
+// TestTakeLeavesTheTemplate: one that does not wake up keeps nobody else from his.
+func TestTakeLeavesTheTemplate(t *testing.T) {
+	d := newDesk(t, "1")
+	require.NoError(t, d.refill())
+	d.left = false
+	d.cut = func() { assert.True(t, d.left, "before it waits for anything") }
+	_, err := d.take(false)
+	require.NoError(t, err)
+}
+
 // TestRefillThatFails: nothing is left of a disposable that does not start, whatever failed.
 func TestRefillThatFails(t *testing.T) {
 	for _, kind := range []messages.OrderKind{messages.QubeStart, messages.QubePause} {
@@ -248,6 +282,23 @@ func TestRefillThatFails(t *testing.T) {
 	assert.Equal(t, exception.QubesValueError, e.Type())
 	assert.Empty(t, d.disposables())
 	assert.Empty(t, slices.Collect(preload.Due(d.book.View())))
+}
+
+// TestSurplusThatIsNotKilled is still known, is nobody's, and goes the next time.
+func TestSurplusThatIsNotKilled(t *testing.T) {
+	d := newDesk(t, "1")
+	require.NoError(t, d.refill())
+	d.feature("dvm", action.PreloadMax, "0")
+	d.fails[messages.QubeKill] = errors.New("no")
+	require.Error(t, d.refill())
+	assert.Equal(t, d.disposables(), d.list(action.PreloadInProgress))
+	assert.Empty(t, d.list(action.PreloadCompleted))
+	delete(d.fails, messages.QubeKill)
+	require.NoError(t, d.refill())
+	assert.Empty(t, d.disposables())
+	for _, list := range action.PreloadLists {
+		assert.Empty(t, d.list(list))
+	}
 }
 
 // TestThreshold: memory that dom0 wants to keep free is kept (spec: model.md 6). dom0 uses 1000 MiB of 4000.

@@ -2,6 +2,7 @@ package preload
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sallyport/messages"
@@ -40,8 +41,9 @@ func (w work) refill(ctx context.Context) (messages.Reply, error) {
 	return messages.Empty, err
 }
 
-// next registers one disposable more in the list of those that are in progress, or takes one that is too many from the
-// lists, newest first: surplus if it has to be killed yet, which removes it. There is more to do if it did anything.
+// next registers one disposable more in the list of those that are in progress, or finds one that is too many, newest
+// first: surplus if it has to be killed yet, which removes it, from the lists too. Until then it is in progress, so that
+// nobody is given it, and a daemon that is killed meanwhile finds it. There is more to do if it did anything.
 func (w work) next(ctx context.Context) (made, surplus qube.Qube, more bool, err error) {
 	err = w.change(ctx, func(tx qube.Tx, template qube.Qube) (err error) {
 		waiting, wanted := action.Listed(template, action.PreloadWaiting), Wanted(tx, template)
@@ -49,12 +51,21 @@ func (w work) next(ctx context.Context) (made, surplus qube.Qube, more bool, err
 		case len(waiting) > wanted:
 			more = true
 			name := waiting[len(waiting)-1]
-			if q, there := tx.Qube(name); there && q.State() == qube.Halted {
+			q, there := tx.Qube(name)
+			switch {
+			case !there:
+				return unlist(tx, template, name)
+			case q.State() == qube.Halted:
 				return registry.Unregister(tx, q)
-			} else if there {
-				surplus = q
 			}
-			return unlist(tx, template, name)
+			surplus = q
+			if err := action.Unlist(tx, template, action.PreloadCompleted, name); err != nil {
+				return err
+			}
+			if slices.Contains(action.Listed(template, action.PreloadInProgress), name) {
+				return nil
+			}
+			return action.List(tx, template, action.PreloadInProgress, name)
 		case len(waiting) == wanted || !spare(tx):
 			return nil
 		}
@@ -70,23 +81,14 @@ func (w work) next(ctx context.Context) (made, surplus qube.Qube, more bool, err
 	return made, surplus, more, err
 }
 
-// prepare starts and pauses a disposable. One that cannot be is killed, which removes it, and the refill is over.
+// prepare starts and pauses a disposable. One that cannot be is discarded, and the refill is over.
 func (w work) prepare(ctx context.Context, q qube.Qube) error {
 	err := w.have(ctx, messages.QubeStart, q.ID())
 	if err == nil {
 		err = w.have(ctx, messages.QubePause, q.ID())
 	}
 	if err != nil {
-		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), tidyUp)
-		defer stop()
-		_ = w.have(ctx, messages.QubeKill, q.ID()) // it may be halted, or gone, since its start failed
-		_ = w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
-			left, there := tx.QubeByID(q.ID())
-			if !there || left.State() != qube.Halted {
-				return unlist(tx, template, q.Name())
-			}
-			return registry.Unregister(tx, left)
-		})
+		w.discard(ctx, q.ID())
 		return err
 	}
 	return w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
@@ -94,6 +96,23 @@ func (w work) prepare(ctx context.Context, q qube.Qube) error {
 			return err
 		}
 		return action.List(tx, template, action.PreloadCompleted, q.Name())
+	})
+}
+
+// discard kills a disposable that nobody is to have, which removes it; it may be halted, or gone already.
+func (w work) discard(ctx context.Context, id qube.UUID) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), tidyUp)
+	defer stop()
+	_ = w.have(ctx, messages.QubeKill, id)
+	_ = w.change(ctx, func(tx qube.Tx, template qube.Qube) error {
+		left, there := tx.QubeByID(id)
+		switch {
+		case !there:
+			return nil // and is on no list any more
+		case left.State() != qube.Halted:
+			return unlist(tx, template, left.Name())
+		}
+		return registry.Unregister(tx, left)
 	})
 }
 

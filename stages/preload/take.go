@@ -14,11 +14,11 @@ import (
 // not started.
 func (w work) take(ctx context.Context) (messages.Reply, error) {
 	given, waited, err := w.claim(ctx)
+	w.desk.Leave() // it is this caller's: one that wakes slowly keeps nobody else from his
 	if err == nil && waited {
 		if err = w.wake(ctx, given); err != nil {
-			if err = w.have(ctx, messages.QubeKill, given.ID()); err == nil {
-				given, err = w.create(ctx)
-			}
+			w.discard(ctx, given.ID()) // also if the call has no time left for another
+			given, err = w.create(ctx)
 		}
 	}
 	if err != nil {

@@ -327,12 +327,14 @@ func truth(b bool) string {
 var builtinPools = []string{"varlibqubes", "linux-kernel"}
 
 func hasPool(v qube.View, name string) bool {
-	return slices.Contains(builtinPools, name) || slices.ContainsFunc(v.Host().Pools, func(p qube.Pool) bool { return p.Name == name })
+	_, made := v.Pool(name)
+	return made || slices.Contains(builtinPools, name)
 }
 
 func defaultPoolOf(r reading) string {
-	if hasPool(r.view, "default") {
-		return "default"
+	const preferred = "default"
+	if slices.ContainsFunc(r.view.Host().Pools, func(p qube.Pool) bool { return p.Name == preferred }) {
+		return preferred
 	}
 	return builtinPools[0]
 }

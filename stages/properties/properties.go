@@ -29,7 +29,7 @@ func Flag(v qube.View, q qube.Qube, name qube.PropertyName) bool {
 	return reading{all, v, q}.flag(name)
 }
 
-// Reference is the qube that Value names.
+// Reference is the qube that Value leads to, whoever may see it.
 func Reference(v qube.View, q qube.Qube, name qube.PropertyName) (qube.Qube, bool) {
 	return reading{all, v, q}.refersTo(name)
 }

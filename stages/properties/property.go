@@ -155,12 +155,12 @@ func (r reading) follows(name qube.PropertyName) bool {
 	return !set
 }
 
-// refersTo is the qube that a value names.
+// refersTo is the qube that a value leads to, whoever may see it.
 func (r reading) refersTo(name qube.PropertyName) (qube.Qube, bool) {
-	return qubeNamed(r.view, r.value(name))
+	return r.view.Follow(valueOf(r.value(name)))
 }
 
-// qubeNamed is the qube of that name; the empty one names nobody.
+// qubeNamed is the qube of that name, if it is to be seen; the empty one names nobody.
 func qubeNamed(v qube.View, name string) (qube.Qube, bool) {
 	n, err := qube.ParseName(name)
 	if err != nil {

@@ -10,8 +10,20 @@ import (
 
 var createdBy = []qube.Reaction{{On: "domain-tag-add:" + CreatedBy + "*", React: tagCreated}}
 
-// CreatedBy is what the tag that says who created a qube begins with.
-const CreatedBy = "created-by-"
+// CreatedBy is what the tag that says who created a qube begins with, and DispCreatedBy what a second one of disposables
+// begins with.
+const (
+	CreatedBy     = "created-by-"
+	DispCreatedBy = "disp-" + CreatedBy
+)
+
+// SaysWho reports whether a tag says who created a qube. Such a tag is authority, and what follows from it differs by
+// whether there is such a qube: nobody but dom0 may have one given (spec: model.md 11, SAFER).
+func SaysWho(tag qube.Tag) bool {
+	_, created := tag.Cut(CreatedBy)
+	_, disposable := tag.Cut(DispCreatedBy)
+	return created || disposable
+}
 
 var tagCreatedWith = known(qube.ParseFeatureName("tag-created-vm-with"))
 
@@ -30,6 +42,9 @@ func tagCreated(tx qube.Tx, e qube.Event) error {
 		tag, err := qube.ParseTag(word)
 		if err != nil {
 			return exception.New(exception.QubesInvalidTagError, "feature %s of qube %s names something that is no tag", tagCreatedWith, creator)
+		}
+		if SaysWho(tag) {
+			return exception.New(exception.QubesInvalidTagError, "feature %s of qube %s names a tag that says who created a qube", tagCreatedWith, creator)
 		}
 		if err := action.AddTag(tx, created, tag); err != nil {
 			return err

@@ -14,7 +14,9 @@ var gui = []qube.Reaction{
 	{On: "domain-tag-add:" + CreatedBy + "*", React: setCreatedsGuivm},
 }
 
-var setCreatedGuivm = known(qube.ParseFeatureName("set-created-guivm"))
+// SetCreatedGuivm is the feature of a creator that names the GUI domain of all that it creates. Whoever sets it has to see
+// that qube: on creation, nobody asks for that any more.
+var SetCreatedGuivm = known(qube.ParseFeatureName("set-created-guivm"))
 
 // setCreatedsGuivm gives a qube the GUI domain that its creator wants for all that it creates (spec: extensions.md 5).
 func setCreatedsGuivm(tx qube.Tx, e qube.Event) error {
@@ -26,14 +28,14 @@ func setCreatedsGuivm(tx qube.Tx, e qube.Event) error {
 	if err != nil {
 		return err
 	}
-	wanted, set := creator.Feature(setCreatedGuivm)
+	wanted, set := creator.Feature(SetCreatedGuivm)
 	if !set || wanted == (qube.FeatureValue{}) {
 		return nil
 	}
 	name, err := qube.ParseName(wanted.Shown())
 	guivm, there := tx.Qube(name)
 	if err != nil || !there || guivm.Class() == qube.RemoteVM {
-		return exception.New(exception.QubesVMNotFoundError, "feature %s names no qube that can be a GUI domain", setCreatedGuivm)
+		return exception.New(exception.QubesVMNotFoundError, "feature %s names no qube that can be a GUI domain", SetCreatedGuivm)
 	}
 	if _, err := tagOf(properties.Guivm, guivm); err != nil {
 		return err

@@ -22,9 +22,6 @@ func DisposableTemplate(v qube.View, source, dest qube.Qube) (qube.Qube, error) 
 	return template, nil
 }
 
-// DispCreatedBy is what a second tag of disposables begins with.
-const DispCreatedBy = "disp-" + reactions.CreatedBy
-
 // Disposable makes a disposable for by: named by its number, with its template's label, and removed when it stops
 // (spec: methods.yaml admin.vm.CreateDisposable).
 func Disposable(tx qube.Tx, by, template qube.Qube) (qube.Qube, error) {
@@ -52,7 +49,7 @@ func TagUser(tx qube.Tx, disposable, by qube.Qube) error {
 	if err := tagCreator(tx, disposable, reactions.CreatedBy, by); err != nil {
 		return err
 	}
-	return tagCreator(tx, disposable, DispCreatedBy, by)
+	return tagCreator(tx, disposable, reactions.DispCreatedBy, by)
 }
 
 // copied are the properties that a new disposable takes over from its template (spec: model.md 6).
@@ -81,9 +78,7 @@ func copyRest(tx qube.Tx, made, template qube.Qube) error {
 		}
 	}
 	for tag := range template.Tags() {
-		_, created := tag.Cut(reactions.CreatedBy)
-		_, dispCreated := tag.Cut(DispCreatedBy)
-		if created || dispCreated || reactions.IsFirst(tag) {
+		if reactions.SaysWho(tag) || reactions.IsFirst(tag) {
 			continue
 		}
 		if err := tx.AddTag(made.ID(), tag); err != nil {

@@ -111,10 +111,10 @@ func folder(q qube.Qube) string {
 // builtinPools are those of the reference's fresh installation (spec: storage.md 2, admin.pool.List).
 var builtinPools = []string{"varlibqubes", "linux-kernel"}
 
-// HasPool reports whether there is a pool of that name.
+// HasPool reports whether there is a pool of that name to be seen.
 func HasPool(v qube.View, name string) bool {
-	return slices.Contains(builtinPools, name) ||
-		slices.ContainsFunc(v.Host().Pools, func(p qube.Pool) bool { return p.Name == name })
+	_, made := v.Pool(name)
+	return made || slices.Contains(builtinPools, name)
 }
 
 // DefaultPool is where a new volume of that name goes (spec: storage.md 3). Kernels have a pool of their own, unless

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/internal/endpoint"
+)
+
+// proxyOptions are the flags of sallyport proxy.
+type proxyOptions struct {
+	connect, socket       string
+	cert, key, ca, server string
+}
+
+func newProxy(stderr io.Writer) *cobra.Command {
+	var o proxyOptions
+	cmd := &cobra.Command{
+		Use:   "proxy --connect ADDR --socket PATH --cert FILE --key FILE",
+		Short: "Give clients on this machine a socket to a daemon on another",
+		Long: `Give clients on this machine a socket to a daemon on another, which serves its admin socket's methods over TLS.
+
+Each client has a connection of its own, on which the daemon knows it by the certificate, whoever it is: so only this user
+may connect to the socket. What the daemon says is passed on as it comes, if it is events; a reply, once it is whole.
+
+Exit codes: 0 told to stop; 2 usage, a file that is no good, or a socket that cannot be made. What keeps a client from its
+reply goes to standard error.`,
+		Example: `  sallyport proxy --connect 192.0.2.1:8643 --socket ~/dom0.sock --cert me.pem --key me.key --ca daemon.pem &
+  sallyport call --socket ~/dom0.sock admin.vm.List`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			r, err := newRelay(o, stderr)
+			if err != nil {
+				return err
+			}
+			listener, err := listenAt(o.socket)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends it at once
+			return r.serve(ctx, listener)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.connect, "connect", "", "`ADDR` of the daemon: HOST:PORT")
+	f.StringVar(&o.socket, "socket", "", "`PATH` of the socket to make")
+	f.StringVar(&o.cert, "cert", "", "PEM `FILE` of the certificate by which the daemon knows us")
+	f.StringVar(&o.key, "key", "", "PEM `FILE` of its key")
+	f.StringVar(&o.ca, "ca", "", "PEM `FILE` of the authorities that sign the daemon's certificate (default the system's)")
+	f.StringVar(&o.server, "server-name", "", "`NAME` in the daemon's certificate (default HOST)")
+	return cmd
+}
+
+const (
+	relayClients = 128              // at once; more have to wait
+	relayDial    = 10 * time.Second // to reach the daemon, and again to agree with it on keys
+	relayDrain   = 30 * time.Second // for calls to end once we are told to stop, and for a client to take its reply
+)
+
+// relay passes on what clients of a socket and a daemon say to each other.
+type relay struct {
+	daemon string
+	config *tls.Config
+
+	mu     sync.Mutex
+	stderr io.Writer
+}
+
+func newRelay(o proxyOptions, stderr io.Writer) (*relay, error) {
+	host, _, err := net.SplitHostPort(o.connect)
+	switch {
+	case err != nil || host == "":
+		return nil, errors.New("--connect is the address of a daemon: HOST:PORT")
+	case o.socket == "":
+		return nil, errors.New("--socket is the path of the socket to make")
+	case o.cert == "" || o.key == "":
+		return nil, errors.New("--cert and --key are the files by which the daemon knows us")
+	}
+	certificate, err := tls.LoadX509KeyPair(o.cert, o.key)
+	if err != nil {
+		return nil, fail(exitUsage, "--cert, --key: expected PEM files of a certificate and its key: %v", err)
+	}
+	c := &tls.Config{Certificates: []tls.Certificate{certificate}, ServerName: o.server, MinVersion: tls.VersionTLS13}
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	if o.ca != "" {
+		pem, err := os.ReadFile(o.ca)
+		if c.RootCAs = x509.NewCertPool(); err != nil || !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", o.ca)
+		}
+	}
+	return &relay{daemon: o.connect, config: c, stderr: stderr}, nil
+}
+
+// serve serves clients until stop. Then streams end at once, and calls finish.
+func (r *relay) serve(stop context.Context, listener *net.UnixListener) error {
+	context.AfterFunc(stop, func() { _ = listener.Close() }) // which removes the file
+	end, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	slots := make(chan struct{}, relayClients)
+	var clients sync.WaitGroup
+	for {
+		client, err := listener.AcceptUnix()
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) {
+			time.Sleep(10 * time.Millisecond) // somebody will leave
+			continue
+		}
+		if err != nil {
+			_ = listener.Close()
+			timer := time.AfterFunc(relayDrain, cancel)
+			clients.Wait()
+			timer.Stop()
+			if stop.Err() == nil {
+				return fail(exitUsage, "--socket: %s: %v", listener.Addr(), cause(err))
+			}
+			return nil
+		}
+		slots <- struct{}{}
+		clients.Go(func() {
+			defer func() { <-slots }()
+			c := &relayed{relay: r, local: client}
+			if err := c.run(stop, end); err != nil {
+				r.say(err)
+			}
+		})
+	}
+}
+
+// listenAt makes a socket for this user alone.
+func listenAt(path string) (*net.UnixListener, error) {
+	if err := endpoint.RemoveStale(path); err != nil {
+		return nil, fail(exitUsage, "--socket: %s: %v", path, cause(err))
+	}
+	// The file gets the mode of the descriptor.
+	private := func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), 0o600) }), err)
+	}
+	l, err := (&net.ListenConfig{Control: private}).Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, fail(exitUsage, "--socket: %s: %v", path, cause(err))
+	}
+	return l.(*net.UnixListener), nil
+}
+
+// say tells what kept a client from its reply.
+func (r *relay) say(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(r.stderr, "sallyport: %s: %s\n", r.daemon, escape([]byte(err.Error()), ""))
+}
+
+// relayed is one client.
+type relayed struct {
+	*relay
+	local  *net.UnixConn
+	wire   *endpoint.Wire
+	daemon *tls.Conn
+}
+
+// run is the life of a connection. Its error says why the client got no reply, or no whole one.
+func (c *relayed) run(stop, end context.Context) error {
+	defer c.local.Close()
+	defer context.AfterFunc(end, func() { _ = c.local.Close() })()
+	if err := c.reach(end); err != nil {
+		_ = c.local.SetReadDeadline(time.Now().Add(relayDial))
+		_, _ = io.Copy(io.Discard, c.local) // as below: it gets no reply, and no error either
+		return err
+	}
+	defer c.wire.Close()
+	defer context.AfterFunc(end, func() { _ = c.wire.Close() })()
+	var up sync.WaitGroup
+	up.Go(c.up)
+	err := c.down(stop)
+	// What a client still sends is read and thrown away: else the kernel would reset its connection, and many clients
+	// report that instead of the reply that they got before.
+	_ = c.wire.Close()
+	_ = c.local.CloseRead()
+	up.Wait()
+	return err
+}
+
+// reach connects to the daemon.
+func (c *relayed) reach(end context.Context) error {
+	dialer := net.Dialer{Timeout: relayDial}
+	raw, err := dialer.DialContext(end, "tcp", c.relay.daemon)
+	if err != nil {
+		return fmt.Errorf("no daemon there: %w", cause(err))
+	}
+	c.wire = &endpoint.Wire{TCPConn: raw.(*net.TCPConn)}
+	c.daemon = tls.Client(c.wire, c.config)
+	ctx, cancel := context.WithTimeout(end, relayDial)
+	defer cancel()
+	if err := c.daemon.HandshakeContext(ctx); err != nil {
+		_ = c.wire.Close()
+		return fmt.Errorf("not the daemon: %w", cause(err))
+	}
+	return nil
+}
+
+// up passes on what the client says, and, with close_notify, that it has said all.
+func (c *relayed) up() {
+	room, refused := make([]byte, 16<<10), false
+	for {
+		n, err := c.local.Read(room)
+		if n > 0 && !refused { // a daemon that has answered takes no more
+			_, failed := c.daemon.Write(room[:n])
+			refused = failed != nil
+		}
+		if err == io.EOF {
+			_ = c.daemon.CloseWrite()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// down passes on what the daemon says: events as they come, and a reply once it is whole, since of half a reply no client
+// could know that it is half.
+func (c *relayed) down(stop context.Context) error {
+	reply := bufio.NewReader(c.daemon)
+	if tag, _ := reply.Peek(2); string(tag) == "1\x00" {
+		return c.stream(stop, reply)
+	}
+	whole, err := io.ReadAll(io.LimitReader(reply, maxReply+1))
+	switch err = c.broken(err); {
+	case err != nil:
+		return err
+	case len(whole) == 0:
+		return errors.New("not a reply: the daemon closed the connection without one")
+	case len(whole) > maxReply:
+		return fmt.Errorf("not a reply: longer than %d bytes", maxReply)
+	}
+	_ = c.local.SetWriteDeadline(time.Now().Add(relayDrain))
+	_, _ = c.local.Write(whole) // a client that has left misses nothing
+	return nil
+}
+
+// stream passes on events, until the daemon ends them, the client leaves, or we are told to stop.
+func (c *relayed) stream(stop context.Context, events io.Reader) error {
+	var over atomic.Bool // for a reason that nobody has to be told
+	finish := func() {
+		over.Store(true)
+		_ = c.wire.SetLinger(0) // so that the daemon learns at once that nobody listens
+		_ = c.wire.Close()
+		_ = c.local.SetWriteDeadline(time.Unix(1, 0))
+	}
+	defer context.AfterFunc(stop, finish)()
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		if endpoint.Left(c.local) == nil {
+			finish()
+		}
+	})
+	_, err := io.Copy(c.local, heard{events, c})
+	_ = c.local.SetReadDeadline(time.Unix(1, 0)) // which ends the watch
+	watch.Wait()
+	_ = c.local.SetReadDeadline(time.Time{})
+	var broken *brokenError
+	if errors.As(err, &broken) && !over.Load() {
+		return err
+	}
+	return nil
+}
+
+// heard is what the daemon says; its errors are those of reading it.
+type heard struct {
+	io.Reader
+	c *relayed
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if err != nil {
+		if broken := h.c.broken(err); broken != nil {
+			err = broken
+		}
+	}
+	return n, err
+}
+
+// brokenError says why the daemon stopped speaking.
+type brokenError struct{ why error }
+
+func (e *brokenError) Error() string { return "not a reply: " + e.why.Error() }
+
+// broken is the failure of a daemon from which there is no more to read because of err. It is nil if the daemon has said
+// all, with close_notify; then err is io.EOF, or nil where that stands for it.
+func (c *relayed) broken(err error) error {
+	switch {
+	case err != nil && err != io.EOF:
+		return &brokenError{cause(err)}
+	case !c.wire.Ended(io.EOF):
+		return &brokenError{errors.New("the connection was cut")}
+	default:
+		return nil
+	}
+}

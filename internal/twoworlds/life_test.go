@@ -1,0 +1,130 @@
+package twoworlds
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sallyport/messages/qube"
+	"sallyport/stages"
+)
+
+// TestAHiddenLife: whatever is done to a qube and with it, who may not see it hears nothing, though it uses the network,
+// the display and the sound of those that he sees, is their disposable, and follows the system's defaults.
+func TestAHiddenLife(t *testing.T) {
+	quiet := []request{ // done by dom0 in both worlds, and heard of
+		{"dom0", "admin.vm.feature.Set+a", "work", "1"},
+	}
+	hidden := []request{ // done by dom0 where it is
+		{"dom0", "admin.vm.Create.AppVM+base", "dom0", "name=ghost label=red"},
+		{"dom0", "admin.vm.feature.Set+a", hiddenName, "1"},
+		{"dom0", "admin.vm.tag.Set+a", hiddenName, ""},
+		{"dom0", "admin.vm.tag.Remove+a", hiddenName, ""},
+		{"dom0", "admin.vm.notes.Set", hiddenName, "text"},
+		{"dom0", "admin.vm.property.Set+label", hiddenName, "blue"},
+		{"dom0", "admin.vm.property.Set+netvm", hiddenName, "net"},
+		{"dom0", "admin.vm.property.Set+guivm", hiddenName, "net"},
+		{"dom0", "admin.vm.property.Set+audiovm", hiddenName, "net"},
+		{"dom0", "admin.vm.property.Set+default_dispvm", hiddenName, "dvm"},
+		{"dom0", "admin.vm.firewall.Set", hiddenName, "action=drop"},
+		{"dom0", "admin.vm.Start", hiddenName, ""},
+		{"dom0", "admin.vm.property.Set+netvm", hiddenName, ""},
+		{"dom0", "admin.vm.property.Set+netvm", hiddenName, "net"}, // net-domain-connect
+		{"dom0", "admin.vm.property.Reset+netvm", hiddenName, ""},
+		{"dom0", "admin.vm.Pause", hiddenName, ""},
+		{"dom0", "admin.vm.Unpause", hiddenName, ""},
+		{"dom0", "admin.vm.Kill", hiddenName, ""},
+		{"dom0", "admin.vm.Remove", hiddenName, ""},
+	}
+	var told [2][]string
+	for i := range told {
+		w := begin(t, options{inventory: kind{}.inventory(false), judge: hides(true), quiet: true})
+		s := w.subscribe(source)
+		for _, r := range quiet {
+			require.True(t, strings.HasPrefix(w.call(r), "0\x00"), "%+v", r)
+		}
+		if i == 1 {
+			for _, r := range hidden {
+				require.True(t, strings.HasPrefix(w.call(r), "0\x00"), "%+v", r)
+			}
+		}
+		told[i] = s.sinceLast("mgmt")
+	}
+	assert.NotEmpty(t, told[0])
+	assert.Equal(t, told[0], told[1])
+}
+
+// TestWishesNameNobody: what a source has what it creates given, by features, tells it of nobody either.
+func TestWishesNameNobody(t *testing.T) {
+	for _, k := range hiddenQubes {
+		t.Run(k.what, func(t *testing.T) {
+			p := newPair(t, k, func() stages.Judge { return hides(true) })
+			for i, wish := range []request{
+				{source, "admin.vm.feature.Set+set-created-guivm", "mgmt", "{X}"},
+				{source, "admin.vm.feature.Set+tag-created-vm-with", "mgmt", "created-by-{X}"},
+				{source, "admin.vm.feature.Set+tag-created-vm-with", "mgmt", "guivm-{X} audiovm-{X} disp-created-by-{X}"},
+				{source, "admin.vm.feature.Set+tag-created-vm-with", "mgmt", "guivm-{X} audiovm-{X}"},
+				{source, "admin.vm.feature.Set+preload-dispvm-max", "dvm", "0"},
+			} {
+				wish.payload = named(wish.payload, hiddenName)
+				p.same(wish)
+				p.same(request{source, "admin.vm.Create.AppVM+base", "dom0", "name=new" + string(rune('a'+i)) + " label=red"})
+				p.same(request{source, "admin.vm.CreateDisposable", "dvm", ""})
+			}
+		})
+	}
+}
+
+// TestANetvmThatFails is not spoken of, neither in the reply nor in the events of the qube that was to be started. Its own
+// events tell who sees it; dom0 is told all.
+func TestANetvmThatFails(t *testing.T) {
+	k := ghost("class: StandaloneVM, properties: {provides_network: true, netvm: ''}, features: {prohibit-start: 'a secret reason'}")
+	w := begin(t, options{inventory: k.inventory(true), judge: hides(true), quiet: true})
+	w.dom0("admin.vm.property.Set+netvm", "work", hiddenName)
+	of := w.subscribe(source)
+	everything := w.subscribe("dom0")
+	for from, names := range map[string]bool{source: false, "dom0": true} {
+		frame := w.call(request{from, "admin.vm.Start", "work", ""})
+		assert.True(t, strings.HasPrefix(frame, "2\x00Qubes"), "%q", frame)
+		assert.Equal(t, names, strings.Contains(frame, "ghost\x00a secret reason"), "%q", frame)
+		assert.Equal(t, names, strings.Contains(frame, "ghost"), "%q", frame)
+	}
+	events := strings.Join(of.sinceLast("mgmt"), "\n")
+	assert.Contains(t, events, "1 work domain-start-failed")
+	assert.NotContains(t, events, hiddenName)
+	assert.NotContains(t, events, "secret")
+	assert.Contains(t, strings.Join(everything.sinceLast("mgmt"), "\n"), "1 ghost domain-start-failed reason=qube ghost is not to be started: a secret reason")
+}
+
+// TestWhatAQubeHasIsTheSameForAll who may ask, whether or not they see what it follows from.
+func TestWhatAQubeHasIsTheSameForAll(t *testing.T) {
+	nobody := newJudge(func(_, method string, _ qube.Qube) bool {
+		return method != "admin.vm.List" && method != "admin.pool.List"
+	})
+	w := begin(t, options{inventory: head + "pools:\n  - {name: default, driver: file}\n" + fixedQubes, judge: nobody, quiet: true})
+	for _, r := range []request{
+		{"dom0", "admin.vm.property.Set+netvm", "work", "net"}, // which has its own from nobody
+		{"dom0", "admin.vm.property.Set+netvm", "alone", "net"},
+		{"dom0", "admin.vm.property.Set+netvm", "dvm", "alone"},
+		{"dom0", "admin.vm.feature.Set+ipv6", "net", "1"},
+		{"dom0", "admin.vm.feature.Set+deep", "base", "1"},
+		{"dom0", "admin.vm.property.Set+guivm", "spare", "work"},
+		{"dom0", "admin.vm.property.Set+guivm", "work", "dvm"},
+		{"dom0", "admin.vm.property.Set+keyboard_layout", "dvm", "de++"},
+		{"dom0", "admin.vm.property.Set+management_dispvm", "base", "idle"},
+	} {
+		require.True(t, strings.HasPrefix(w.call(r), "0\x00"), "%+v", r)
+	}
+	for _, q := range []string{"dom0", "base", "mgmt", "work", "dvm", "net", "alone", "spare", "idle", "far"} {
+		for _, read := range []string{
+			"admin.vm.property.GetAll", "admin.vm.volume.Info+root", "admin.vm.volume.Info+private", "admin.vm.CurrentState",
+			"admin.vm.feature.CheckWithTemplate+deep", "admin.vm.feature.CheckWithNetvm+ipv6", "admin.vm.feature.CheckWithTemplateAndAdminVM+deep",
+		} {
+			assert.Equal(t, w.call(request{"dom0", read, q, ""}), w.call(request{source, read, q, ""}), "%s of %s", read, q)
+		}
+	}
+	assert.Equal(t, w.call(request{"dom0", "admin.property.GetAll", "dom0", ""}), w.call(request{source, "admin.property.GetAll", "dom0", ""}))
+	assert.Contains(t, w.call(request{source, "admin.property.Get+default_pool", "dom0", ""}), " default")
+}

@@ -1,0 +1,178 @@
+package twoworlds
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sallyport/messages"
+)
+
+// timed is two requests that differ in a name alone: hidden is there and may not be seen, absent is not there.
+type timed struct {
+	path           string
+	main           bool // one for each code path gets more samples
+	hidden, absent request
+}
+
+// samples of a path are taken in one daemon, interleaved at random.
+const (
+	samplesOfMain   = 1_000_000
+	samplesOfOthers = 100_000
+	samplesOfSmoke  = 50
+)
+
+// absentName and absentID are as long as what is hidden, and differ from it in the first byte.
+const (
+	absentName = "brute"
+	absentID   = "09e663cd-a765-4c11-ac33-66fb1bcea8c7"
+)
+
+// timings are the code paths in which a name is looked up.
+func timings() (all []timed) {
+	pair := func(path string, main bool, method, dest, payload string) {
+		with := func(name, id string) request {
+			fill := strings.NewReplacer("{X}", name, "{ID}", id).Replace
+			return request{source, fill(method), fill(dest), fill(payload)}
+		}
+		all = append(all, timed{path, main, with(hiddenName, hiddenID), with(absentName, absentID)})
+	}
+	pair("destination by name", true, "admin.vm.List", "{X}", "")
+	pair("destination by UUID", true, "admin.vm.List", "uuid:{ID}", "")
+	pair("destination, and what must be there", true, "dest.feat.Set+there", "{X}", "1")
+	pair("template in an argument", true, "admin.vm.Create.AppVM+{X}", "dom0", "name=new label=red")
+	pair("reference in a payload", true, "admin.vm.property.Set+netvm", "work", "{X}")
+	pair("feature that names a qube", true, "admin.vm.feature.Set+set-created-guivm", "mgmt", "{X}")
+	pair("destination of a change", false, "admin.vm.tag.Set+a", "{X}", "")
+	pair("destination of work", false, "admin.vm.Start", "{X}", "")
+	pair("destination of a stream", false, "admin.Events", "{X}", "")
+	pair("destination and payload", false, "admin.vm.property.Set+netvm", "{X}", "{X}")
+	pair("reference of the system", false, "admin.property.Set+updatevm", "dom0", "{X}")
+	return all
+}
+
+// TestTiming measures whether a name that is there and hidden takes another time than one that is not there. It decides
+// nothing: with SALLYPORT_LONG=1 it reports Welch's t and the effect size (Cohen's d) of each code path, of which |t| < 4.5
+// is the goal. SALLYPORT_SAMPLES is another number of samples for each path.
+func TestTiming(t *testing.T) {
+	k := hiddenQubes[1]
+	k.qube = strings.Replace(k.qube, "properties:", "features: {there: '1'}, properties:", 1)
+	w := begin(t, options{inventory: k.inventory(true) + crowd(1000), judge: hides(true), forgets: true})
+	table := &strings.Builder{}
+	columns := tabwriter.NewWriter(table, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(columns, "code path\tsamples\thidden µs\tabsent µs\tdifference ns\tt\td\t")
+	for _, path := range timings() {
+		n := samplesOfSmoke
+		if os.Getenv("SALLYPORT_LONG") != "" {
+			if n = samplesOfOthers; path.main {
+				n = samplesOfMain
+			}
+			if given, err := strconv.Atoi(os.Getenv("SALLYPORT_SAMPLES")); err == nil {
+				n = given
+			}
+		}
+		hidden, absent := w.measure(path, n)
+		diff := hidden.mean - absent.mean
+		fmt.Fprintf(columns, "%s\t%d\t%.2f\t%.2f\t%.0f\t%.2f\t%.4f\t\n", path.path, n, hidden.mean/1e3, absent.mean/1e3, diff, welch(hidden, absent), cohen(hidden, absent))
+	}
+	require.NoError(t, columns.Flush())
+	if os.Getenv("SALLYPORT_LONG") != "" {
+		t.Log("\n" + table.String())
+	}
+}
+
+// crowd is other qubes that may be seen, so that what is looked up is not alone.
+func crowd(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  - {name: crowd%d, class: AppVM, properties: {template: base, netvm: ''}}\n", i)
+	}
+	return b.String()
+}
+
+// measure takes n samples of each of two requests. Samples that are far off, as when somebody else had the processor, say
+// nothing about the path: of both, those above the same bound are left out.
+func (w *world) measure(p timed, n int) (hidden, absent moments) {
+	frames := [2][]byte{}
+	for i, r := range []request{p.hidden, p.absent} {
+		frames[i] = messages.FormatRequest(r.method, r.source, r.dest, []byte(r.payload))
+	}
+	address := &net.UnixAddr{Name: w.socket(), Net: "unix"}
+	buffer := make([]byte, 4096)
+	once := func(frame []byte) time.Duration {
+		began := time.Now()
+		conn, err := net.DialUnix("unix", nil, address)
+		require.NoError(w.t, err)
+		_, err = conn.Write(frame)
+		require.NoError(w.t, err)
+		require.NoError(w.t, conn.CloseWrite())
+		for err == nil {
+			_, err = conn.Read(buffer)
+		}
+		took := time.Since(began)
+		require.ErrorIs(w.t, err, io.EOF)
+		require.NoError(w.t, conn.Close())
+		return took
+	}
+	for range 100 {
+		once(frames[0])
+		once(frames[1])
+	}
+	var bound float64
+	{
+		first := make([]float64, 0, 400)
+		for i := range 400 {
+			first = append(first, float64(once(frames[i%2])))
+		}
+		bound = 3 * median(first)
+	}
+	results := [2]*moments{&hidden, &absent}
+	for range n {
+		which := rand.IntN(2) // who is first has the colder caches
+		for range 2 {
+			if took := float64(once(frames[which])); took < bound {
+				results[which].add(took)
+			}
+			which = 1 - which
+		}
+	}
+	return hidden, absent
+}
+
+// moments are of samples, by Welford's way.
+type moments struct{ n, mean, squares float64 }
+
+func (m *moments) add(x float64) {
+	m.n++
+	d := x - m.mean
+	m.mean += d / m.n
+	m.squares += d * (x - m.mean)
+}
+
+func (m moments) variance() float64 { return m.squares / (m.n - 1) }
+
+// welch is Welch's t.
+func welch(a, b moments) float64 {
+	return (a.mean - b.mean) / math.Sqrt(a.variance()/a.n+b.variance()/b.n)
+}
+
+// cohen is Cohen's d: the difference in standard deviations.
+func cohen(a, b moments) float64 {
+	return (a.mean - b.mean) / math.Sqrt((a.variance()+b.variance())/2)
+}
+
+func median(of []float64) float64 {
+	slices.Sort(of)
+	return of[len(of)/2]
+}
