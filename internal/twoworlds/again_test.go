@@ -28,7 +28,9 @@ var moves = []move{
 		{"dom0", "admin.vm.Remove", "{X}", ""}, {"dom0", "admin.vm.Create.AppVM+base", "dom0", "name={X} label=red"},
 	}, false, func(e stages.Entry) bool { return e.Dest != stages.OnlyAdminVM && !runs[e.Name] }},
 	{"the tag is taken away", "domain-tag-delete:may", []request{{"dom0", "admin.vm.tag.Remove+may", "{X}", ""}}, false, func(stages.Entry) bool { return true }},
-	{"the policy is another", "domain-tag-add:hold", []request{{"dom0", "admin.vm.tag.Set+hold", "mgmt", ""}}, true, func(stages.Entry) bool { return true }},
+	{"the policy is another", "domain-feature-pre-delete:none", []request{ // which fails, so that the inventory is as it was
+		{"dom0", "admin.vm.feature.Remove+none", "mgmt", ""},
+	}, true, func(stages.Entry) bool { return true }},
 }
 
 // runs are the methods that are refused at once of a qube that is halted, so that it cannot be removed meanwhile.
@@ -88,13 +90,13 @@ func judgedAgain(t *testing.T, m move, e stages.Entry) {
 		s := w.subscribe("dom0")
 
 		w.store.open.Lock() // so that what happens is not published before the call is judged
-		replies := make(chan string, len(m.by)+1)
-		ask := func(r request) {
+		moved, replied := make(chan string, len(m.by)), make(chan string, 1)
+		ask := func(r request, into chan<- string) {
 			r.dest, r.payload = named(r.dest, victim), named(r.payload, victim)
-			replies <- w.call(r)
+			into <- w.call(r)
 		}
 		for n, by := range m.by {
-			go ask(by)
+			go ask(by, moved)
 			if n == len(m.by)-1 {
 				wait(t, held)
 			} else {
@@ -102,26 +104,24 @@ func judgedAgain(t *testing.T, m move, e stages.Entry) {
 			}
 		}
 		if calls {
-			go ask(r)
+			go ask(r, replied)
 			wait(t, judged)
 		}
 		if m.policy {
 			j.set(func(_, method string, _ qube.Qube) bool { return method == "admin.Events" })
 		}
 		close(release)
-		want := len(m.by)
 		if calls {
 			select {
-			case frame := <-replies: // nothing has to be written for it
+			case frame := <-replied: // nothing has to be written for it
 				assert.Equal(t, string(exception.Denied.AppendFrame(nil)), frame, "%s: %+v", m.what, r)
 			case <-time.After(patience / 2):
 				assert.Fail(t, "was not refused", "%s: %+v", m.what, r)
-				want++
 			}
 		}
 		w.store.open.Unlock()
-		for range want {
-			assert.True(t, strings.HasPrefix(<-replies, "0\x00"))
+		for range m.by {
+			assert.Equal(t, m.policy, strings.HasPrefix(<-moved, "2\x00QubesFeatureNotFoundError"))
 		}
 		if t.Failed() {
 			w.stop()

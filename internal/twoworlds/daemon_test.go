@@ -70,9 +70,8 @@ func (j *judge) Mask(v qube.View, source, dest qube.Qube) qube.View {
 	allows, who := *j.allows.Load(), source.Shown()
 	dom0 := qube.Plain{IsNamed: qube.Dom0, HasID: qube.Dom0UUID, IsA: qube.AdminVM}
 	return permission.Masked(v, permission.Sight{
-		Qube: func(q qube.Qube) bool {
-			return allows(who, "admin.vm.List", q) || permission.Near(v, dest, q)
-		},
+		Qube:   func(q qube.Qube) bool { return allows(who, "admin.vm.List", q) },
+		Dest:   dest,
 		Labels: allows(who, "admin.label.List", dom0),
 		Pools:  allows(who, "admin.pool.List", dom0),
 	})

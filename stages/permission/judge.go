@@ -19,7 +19,7 @@ func (OnlyDom0) Allows(qube.View, stages.Subject) bool { return false }
 // Mask shows the destination and what it refers to, since no policy says what else a source may see. That matters to peers
 // that have decided for themselves; whoever is denied sees nothing anyway.
 func (OnlyDom0) Mask(v qube.View, _, dest qube.Qube) qube.View {
-	return Masked(v, Sight{Qube: func(q qube.Qube) bool { return Near(v, dest, q) }})
+	return Masked(v, Sight{Dest: dest})
 }
 
 // Everyone allows every source everything. It is for tests, and for daemons behind a peer that decides.

@@ -8,10 +8,11 @@ import (
 
 // Sight is what a source may see. The zero Sight shows no qube, and only the labels that come with every system.
 type Sight struct {
-	// Qube reports whether the source sees a qube: those that policy lets it admin.vm.List, and Near the one that it was
-	// just permitted to act on. It must give the same answer for the same qube for as long as the view is used, and may be
-	// called by many goroutines; it is asked about qube.Nobody, too. Nil: none.
+	// Qube reports whether policy lets the source admin.vm.List a qube. It must give the same answer for the same qube for as
+	// long as the view is used, and may be called by many goroutines; it is asked about qube.Nobody, too. Nil: it never does.
 	Qube func(qube.Qube) bool
+	// Dest is the qube that the source was just permitted to act on, which it sees with those that it refers to. Nil: none.
+	Dest qube.Qube
 	// Labels and Pools show those that do not come with every system: to whom policy gives admin.label.List and
 	// admin.pool.List.
 	Labels, Pools bool
@@ -34,14 +35,17 @@ type masked struct {
 	sight Sight
 }
 
-func (m masked) sees(q qube.Qube) bool { return m.sight.Qube != nil && m.sight.Qube(q) }
+func (m masked) permitted(q qube.Qube) bool { return m.sight.Qube != nil && m.sight.Qube(q) }
+func (m masked) near(q qube.Qube) bool      { return m.sight.Dest != nil && near(m.View, m.sight.Dest, q) }
+func (m masked) sees(q qube.Qube) bool      { return m.permitted(q) || m.near(q) }
 
-// only asks whether the source sees q also where there is no q: one path, one timing.
+// only asks all of it, also where there is no q: one path, one timing.
 func (m masked) only(q qube.Qube, ok bool) (qube.Qube, bool) {
 	if !ok {
 		q = qube.Nobody
 	}
-	if sees := m.sees(q); !sees || !ok {
+	permitted, near := m.permitted(q), m.near(q)
+	if !ok || !permitted && !near {
 		return nil, false
 	}
 	return q, true
@@ -82,17 +86,14 @@ func filtered[T any](all iter.Seq[T], keeps func(T) bool) iter.Seq[T] {
 	}
 }
 
-// Near reports whether q is dest, or one that dest refers to, itself or by default: what whoever was permitted to act on
+// near reports whether q is dest, or one that dest refers to, itself or by default: what whoever was permitted to act on
 // dest sees for the sake of that (design: 7).
-func Near(v qube.View, dest, q qube.Qube) bool {
-	if q.ID() == dest.ID() {
-		return true
-	}
+func near(v qube.View, dest, q qube.Qube) bool {
+	netvm, has := v.Netvm(dest)
+	found := q.ID() == dest.ID() || has && netvm.ID() == q.ID()
 	for _, p := range qube.References {
-		if to, _ := dest.Property(p); to != (qube.PropertyValue{}) && to.Shown() == q.Shown() {
-			return true
-		}
+		to, _ := dest.Property(p)
+		found = found || to != (qube.PropertyValue{}) && to.Shown() == q.Shown()
 	}
-	netvm, ok := v.Netvm(dest)
-	return ok && netvm.ID() == q.ID()
+	return found
 }

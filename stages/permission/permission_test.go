@@ -209,6 +209,18 @@ func TestWhatIsHiddenIsNotFound(t *testing.T) {
 	assert.Equal(t, v, permission.Everyone{}.Mask(v, away, work))
 }
 
+// TestAbsentQubesAreAskedAbout like any other, so that looking for one costs the same.
+func TestAbsentQubesAreAskedAbout(t *testing.T) {
+	v, asked := net{qube.Only(away, aside)}, 0
+	m := permission.Masked(v, permission.Sight{Dest: away, Qube: func(q qube.Qube) bool { asked++; return q == qube.Nobody }})
+	for i, ref := range []qube.Ref{qube.ByName(aside.Name()), qube.ByName(deep.Name()), qube.ByID(aside.ID()), qube.ByID(deep.ID()), qube.ByID(away.ID())} {
+		q, there := ref.In(m)
+		assert.Equal(t, ref == qube.ByID(away.ID()), there)
+		assert.Equal(t, there, q == away)
+		assert.Equal(t, i+1, asked)
+	}
+}
+
 // TestLabelsAndPoolsAreHiddenAlike, but for those that come with every system.
 func TestLabelsAndPoolsAreHiddenAlike(t *testing.T) {
 	v := net{qube.Only(away)}
