@@ -173,7 +173,7 @@ func TestStallHoldsItsQubeOnly(t *testing.T) {
 	before := p.qubesAtWork()
 	stall("vault", "1s", "the long one")
 	require.Eventually(t, func() bool { return p.qubesAtWork() > before }, timeoutOfTests, tickOfTests) // so it is before the next
-	stall("vault", "1ms", "the one behind it")
+	stall("vault", "300ms", "the one behind it")
 	p.must("drill.Stall+1ms", "personal", "")
 	p.must("admin.vm.feature.Get+service.split-gpg", "vault", "")
 	p.must("admin.vm.feature.Set+x", "vault", "1")

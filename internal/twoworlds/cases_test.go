@@ -96,6 +96,7 @@ const (
 const (
 	noNames = "names of features and tags stand for themselves"
 	noWords = "words of the protocol"
+	noFiles = "whoever may see the policy's files sees whom they name; nobody asks whether these exist"
 )
 
 // calls has every method of the catalogue: a new one without its calls fails the test.
@@ -179,6 +180,16 @@ var calls = func() map[string]asked {
 		"admin.vm.Resume":   onWork,
 		"admin.vm.Kill":     onWork,
 		"admin.vm.Console":  onWork,
+
+		"policy.List":            onDom0,
+		"policy.Get":             {dest: "dom0", arg: "30-user", nothing: noFiles},
+		"policy.Replace":         {dest: "dom0", arg: "30-user", payload: "any\n# {X}\n", nothing: noFiles},
+		"policy.Remove":          {dest: "dom0", arg: "30-user", payload: "any", nothing: noFiles},
+		"policy.include.List":    onDom0,
+		"policy.include.Get":     {dest: "dom0", arg: "mine", nothing: noFiles},
+		"policy.include.Replace": {dest: "dom0", arg: "mine", payload: "any\n# {X}\n", nothing: noFiles},
+		"policy.include.Remove":  {dest: "dom0", arg: "mine", payload: "any", nothing: noFiles},
+		"policy.GetFiles":        {dest: "dom0", arg: "admin.vm.List", nothing: noFiles},
 
 		"admin.Events":   {dest: "dom0", arg: "from-now", nothing: noWords},
 		"admin.vm.Stats": {dest: "dom0"},

@@ -28,6 +28,8 @@ import (
 	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
+	"sallyport/internal/policy"
+	"sallyport/internal/policyfiles"
 	"sallyport/internal/telemetry"
 	"sallyport/messages"
 	"sallyport/messages/qube"
@@ -200,7 +202,7 @@ func begin(t testing.TB, o options) *world {
 		Catalogue:  stages.NewCatalogue(methods.All()...),
 		Gate:       stages.NewGate(o.judge, permission.AdminExtension...),
 		Book:       w.book,
-		Worker:     hypervisor.Crew{Power: power},
+		Worker:     hypervisor.Crew{Power: power, Policy: policyfiles.New(policy.Sources{Dirs: []string{policyDir(t)}})},
 		Attendants: map[string]actors.Attendant{"power": power},
 		Sockets:    map[stages.Socket]string{stages.Admin: w.socket()},
 		Log:        logger,
@@ -210,6 +212,16 @@ func begin(t testing.TB, o options) *world {
 	w.stop = func() { once.Do(func() { require.NoError(t, running.Close(context.Background())) }) }
 	t.Cleanup(w.stop)
 	return w
+}
+
+// policyDir is a directory of policy files for the calls that are about them.
+func policyDir(t testing.TB) string {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "include"), 0o755))
+	for _, name := range []string{"30-user.policy", "include/mine"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("# empty\n"), 0o644))
+	}
+	return dir
 }
 
 func (w *world) socket() string { return filepath.Join(w.dir, "s") }
