@@ -5,15 +5,14 @@ import (
 
 	"sallyport/messages/qube"
 	"sallyport/stages"
-	"sallyport/stages/properties"
 )
 
 // mask is what one caller may see of one view. It decides when it is asked, since most calls look at nobody but their
 // destination, and remembers, so that it says the same for as long as the view is used.
 type mask struct {
-	rules        *rules // those of the moment, whatever is loaded meanwhile
-	view         qube.View
-	source, dest qube.Qube
+	rules  *rules // those of the moment, whatever is loaded meanwhile
+	view   qube.View
+	source qube.Qube
 
 	mu      sync.Mutex
 	decided map[qube.UUID]bool
@@ -24,18 +23,14 @@ const listing = "admin.vm.List"
 
 func (m *mask) sees(q qube.Qube) bool {
 	id := q.ID()
-	if id == m.dest.ID() {
-		return true
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.decided == nil {
-		m.decided = map[qube.UUID]bool{}
-		m.addReferences()
-	}
 	sees, known := m.decided[id]
 	if !known {
 		sees = m.rules.allow(m.view, stages.Subject{Service: listing, Source: m.source, Dest: q})
+		if m.decided == nil {
+			m.decided = map[qube.UUID]bool{}
+		}
 		m.decided[id] = sees
 	}
 	return sees
@@ -45,16 +40,4 @@ func (m *mask) sees(q qube.Qube) bool {
 func (m *mask) lists(service string) bool {
 	dom0, ok := m.view.Qube(qube.Dom0)
 	return ok && m.rules.allow(m.view, stages.Subject{Service: service, Source: m.source, Dest: dom0})
-}
-
-// addReferences shows what the destination refers to.
-func (m *mask) addReferences() {
-	if m.dest.ID() == (qube.UUID{}) {
-		return // of nobody, the properties are the system's
-	}
-	for _, name := range qube.References {
-		if other, ok := properties.Reference(m.view, m.dest, name); ok {
-			m.decided[other.ID()] = true
-		}
-	}
 }
