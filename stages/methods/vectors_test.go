@@ -31,7 +31,7 @@ import (
 	"sallyport/stages/properties"
 )
 
-// vectorGroups are the groups of core.yaml that are played. In these, steps of methods that do not exist yet are skipped.
+// vectorGroups are the groups of core.yaml, all of which are played.
 var vectorGroups = []string{"framing", "dispatch", "list", "property_get", "property_set", "property_set_dom0", "property_reset", "global", "labels", "tags", "features", "create", "disposable_remove", "lifecycle"}
 
 // vectors is core.yaml: what the reference answered.
@@ -77,7 +77,6 @@ type step struct {
 // exceptions is differences.yaml: all that is not as in core.yaml, and why.
 type exceptions struct {
 	Differences []difference
-	Skipped     []skipped
 }
 
 type difference struct {
@@ -85,12 +84,6 @@ type difference struct {
 	Reference string
 	Ours      string
 	Reason    string
-}
-
-type skipped struct {
-	place  `yaml:",inline"`
-	Needs  string // the missing method whose effect the step is about
-	Reason string
 }
 
 // place is a step of core.yaml, counted from 0 in its group. The method is there for people, and must be right too.
@@ -166,6 +159,7 @@ func TestVectors(t *testing.T) {
 	readYAML(t, "vectors/core.yaml", &all)
 	readYAML(t, "vectors/differences.yaml", &but)
 	but.check(t)
+	assert.Len(t, all.Groups, len(vectorGroups), "every group is played")
 	var sum count
 	for _, name := range vectorGroups {
 		i := slices.IndexFunc(all.Groups, func(g group) bool { return g.Name == name })
@@ -173,17 +167,17 @@ func TestVectors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := play(t, all.Groups[i], but)
 			t.Logf("%s: %v", name, n)
-			sum = count{sum.ran + n.ran, sum.skipped + n.skipped, sum.differ + n.differ}
+			sum = count{sum.ran + n.ran, sum.differ + n.differ}
 		})
 	}
 	t.Logf("in all: %v", sum)
 }
 
 // count says what became of steps.
-type count struct{ ran, skipped, differ int }
+type count struct{ ran, differ int }
 
 func (c count) String() string {
-	return fmt.Sprintf("%d steps ran, of which %d differ as wanted; %d were skipped", c.ran, c.differ, c.skipped)
+	return fmt.Sprintf("%d steps ran, of which %d differ as wanted", c.ran, c.differ)
 }
 
 // play plays one group to a daemon of its own.
@@ -192,16 +186,11 @@ func play(t *testing.T, g group, but exceptions) (n count) {
 	book := opened(t, "../../testdata/vectors/fixture.yaml", plant)
 	plant.Begin(book.View, simulated.Settings{MemoryMiB: int(book.View().Host().MemoryMiB)})
 	call := served(t, book, lifecycle.NewWorker(plant))
-	missing := missingMethods(t)
 	met := map[place]bool{}
 	for i, s := range g.Steps {
 		at := place{g.Name, i, s.calls()}
 		if s.Setup != "" {
 			plant.setUp(t, book, call, i, s.Setup)
-			continue
-		}
-		if skip := but.skips(at); skip || missing(at.Method) {
-			n.skipped, met[at] = n.skipped+1, skip
 			continue
 		}
 		n.ran++
@@ -235,18 +224,6 @@ func framesIn(t *testing.T, stream []byte) string {
 	return e.Name + " event then exception " + said(t, rest)
 }
 
-// missingMethods tells which methods the specification has and the catalogue has not, yet.
-func missingMethods(t *testing.T) func(method string) bool {
-	spec, declared := specification(t), map[string]bool{}
-	for _, e := range methods.All() {
-		declared[e.Name] = true
-	}
-	return func(method string) bool {
-		_, specified := spec.find(method)
-		return specified && !declared[method]
-	}
-}
-
 // uuidsIn puts UUIDs where core.yaml has <uuid:NAME>.
 func uuidsIn(v qube.View) *strings.Replacer {
 	var pairs []string
@@ -263,16 +240,10 @@ func (e exceptions) places() iter.Seq[place] {
 				return
 			}
 		}
-		for _, s := range e.Skipped {
-			if !yield(s.place) {
-				return
-			}
-		}
 	}
 }
 
-// check finds what play would not: entries for groups that are not played, for one step twice, without a reason, and
-// ones that wait for a method that is there.
+// check finds what play would not: entries for groups that there are not, for one step twice, and without a reason.
 func (e exceptions) check(t *testing.T) {
 	seen := map[place]bool{}
 	for at := range e.places() {
@@ -284,15 +255,6 @@ func (e exceptions) check(t *testing.T) {
 		assert.NotEmpty(t, d.Reason, "%v", d.place)
 		assert.NotEqual(t, d.Reference, d.Ours, "%v is no difference", d.place)
 	}
-	missing := missingMethods(t)
-	for _, s := range e.Skipped {
-		assert.NotEmpty(t, s.Reason, "%v", s.place)
-		assert.True(t, missing(s.Needs), "%v waits for %s, which is there", s.place, s.Needs)
-	}
-}
-
-func (e exceptions) skips(at place) bool {
-	return slices.ContainsFunc(e.Skipped, func(s skipped) bool { return s.place == at })
 }
 
 func (e exceptions) differs(at place) (difference, bool) {
