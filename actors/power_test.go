@@ -40,7 +40,6 @@ type disk struct {
 	mu       sync.Mutex
 	revision qube.Revision
 	records  map[string]state.Record
-	synced   func() // goes back to what a power cut leaves
 	fate     *fate
 }
 
@@ -74,10 +73,6 @@ func (d *disk) Commit(_, next qube.Revision, records []state.Record) error {
 		}
 	}
 	d.revision = next
-	if slices.ContainsFunc(records, func(r state.Record) bool { return !r.Volatile }) {
-		kept := maps.Clone(d.records)
-		d.synced = func() { d.revision, d.records = next, maps.Clone(kept) }
-	}
 	return nil
 }
 
@@ -575,10 +570,8 @@ func TestKilledAnywhere(t *testing.T) {
 						begun := slices.ContainsFunc(s.heard(), func(e qube.Event) bool {
 							return e.Name == "domain-pre-start" && e.Subject.Shown() == "disp7"
 						})
-						if !survives { // and of the events, nobody can tell which are true
+						if !survives {
 							s.driver = nil
-							s.forget()
-							s.disk.synced()
 						}
 						h = s.open(nil, plainly)
 						for range 2 {

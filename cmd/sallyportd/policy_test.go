@@ -24,7 +24,8 @@ import (
 // policed is a daemon on the system of the policy's vectors, and its policy directory.
 type policed struct {
 	*process
-	dir string
+	dir  string
+	args []string
 }
 
 // underPolicy starts a daemon with files as its policy: names below the directory, and what they hold.
@@ -35,7 +36,15 @@ func underPolicy(t *testing.T, files map[string]string, args ...string) policed 
 		p.put(t, name, text)
 	}
 	args = append([]string{"--policy-dir", dir, "--state-dir", t.TempDir(), "--inventory", filepath.Join("..", "..", "testdata", "vectors", "policy-system.yaml")}, args...)
+	p.args = args
 	p.process = start(t, nil, args...)
+	return p
+}
+
+// again is another daemon, after this one was killed.
+func (p policed) again() policed {
+	p.kill()
+	p.process = start(p.t, nil, p.args...)
 	return p
 }
 
@@ -193,24 +202,96 @@ admin.Events +domain-feature-set_end   mgmt work             allow target=dom0
 	assert.Equal(t, []string{"work domain-tag-add:watched", "work domain-feature-set:shown", " property-set:clockvm", "work domain-feature-set:end"}, told)
 }
 
+// TestWhoWasAwayIsToldWhatHeMayKnow: what a subscriber reads who goes on after a revision is what he would have read then,
+// although the qubes are gone since, or have other tags, or their names are others', and the daemon was killed.
+func TestWhoWasAwayIsToldWhatHeMayKnow(t *testing.T) {
+	p := underPolicy(t, map[string]string{"30-test.policy": `admin.Events * mgmt @adminvm             allow target=dom0
+admin.Events * mgmt @tag:created-by-mgmt allow target=dom0
+`})
+	there := p.listen("mgmt", "admin.Events+from-now")
+	live, ends := []messages.Event{there()}, 0
+	happens := func(calls ...[2]string) {
+		for _, call := range calls {
+			payload := ""
+			if strings.HasPrefix(call[0], "admin.vm.Create.") {
+				payload, call[1] = "name="+call[1]+" label=red", "dom0"
+			}
+			p.must(call[0], call[1], payload)
+		}
+		ends++
+		end := fmt.Sprintf("end%d", ends)
+		p.must("admin.vm.tag.Set+"+end, "work", "")
+		for live[len(live)-1].Name != "domain-tag-add:"+end {
+			live = append(live, there())
+		}
+	}
+	happens(
+		[2]string{"admin.vm.tag.Set+unseen", "vault"},
+		[2]string{"admin.vm.tag.Set+created-by-mgmt", "vault"},
+		[2]string{"admin.vm.tag.Set+seen", "vault"},
+		[2]string{"admin.vm.Create.AppVM", "hers"},
+		[2]string{"admin.vm.Remove", "hers"},
+		[2]string{"admin.vm.Create.AppVM", "his"},
+		[2]string{"admin.vm.tag.Set+created-by-mgmt", "his"},
+		[2]string{"admin.vm.Remove", "vault"},
+	)
+	happens(
+		[2]string{"admin.vm.feature.Set+seen", "his"},
+		[2]string{"admin.vm.Remove", "his"},
+		[2]string{"admin.vm.Create.AppVM", "his"}, // another one
+		[2]string{"admin.vm.feature.Set+unseen", "his"},
+		[2]string{"admin.vm.Create.StandaloneVM", "vault"},
+		[2]string{"admin.vm.tag.Remove+created-by-mgmt", "work"},
+		[2]string{"admin.vm.tag.Set+unseen", "work"},
+		[2]string{"admin.vm.tag.Set+created-by-mgmt", "work"},
+	)
+	all := fmt.Sprint(live)
+	for _, seen := range []string{"tag-add:seen", "domain-pre-delete [{vm vault}", "domain-delete [{vm vault}", "domain-feature-set:seen", "domain-delete [{vm his}"} {
+		assert.Contains(t, all, seen)
+	}
+	for _, unseen := range []string{"unseen", "hers"} {
+		assert.NotContains(t, all, unseen)
+	}
+	for _, how := range []string{"the same daemon", "another", "a third"} {
+		away := p.listen("mgmt", "admin.Events+from-"+live[0].Args[0].Value)
+		for i, told := range live {
+			if !assert.Equal(t, told, away(), "%s, event %d", how, i) {
+				break
+			}
+		}
+		p = p.again()
+	}
+}
+
 // follow subscribes source to all events, and gives what tells the next.
 func (p policed) follow(source string) (next func() string) {
 	p.t.Helper()
-	conn, err := net.Dial("unix", p.socket)
-	require.NoError(p.t, err)
-	p.t.Cleanup(func() { _ = conn.Close() })
-	_, err = conn.Write(messages.FormatRequest("admin.Events", source, "dom0", nil))
-	require.NoError(p.t, err)
-	require.NoError(p.t, conn.(*net.UnixConn).CloseWrite())
-	r := bufio.NewReader(conn)
+	events := p.listen(source, "admin.Events")
 	next = func() string {
 		p.t.Helper()
-		e, err := messages.ReadEvent(r)
-		require.NoError(p.t, err)
+		e := events()
 		return e.Subject + " " + e.Name
 	}
 	require.Equal(p.t, " connection-established", next())
 	return next
+}
+
+// listen has source call a method that streams, and gives what tells the next event.
+func (p policed) listen(source, method string) (next func() messages.Event) {
+	p.t.Helper()
+	conn, err := net.Dial("unix", p.socket)
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { _ = conn.Close() })
+	_, err = conn.Write(messages.FormatRequest(method, source, "dom0", nil))
+	require.NoError(p.t, err)
+	require.NoError(p.t, conn.(*net.UnixConn).CloseWrite())
+	r := bufio.NewReader(conn)
+	return func() messages.Event {
+		p.t.Helper()
+		e, err := messages.ReadEvent(r)
+		require.NoError(p.t, err)
+		return e
+	}
 }
 
 // TestDecidedPeersAreFilteredToo: qrexec has decided on the call, and asked a person if need be; what a list shows is for

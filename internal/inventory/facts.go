@@ -28,14 +28,10 @@ import (
 //	notes/UUID                  text
 //	volume/UUID/NAME            qube.Volume
 //	firewall/UUID               the rules' lines
-//	runtime/UUID                runtimeFact; volatile
+//	runtime/UUID                runtimeFact
 //	intent/UUID                 qube.Intent
 //	event/SLOT                  batchFact, of the history
-//	started                     when a daemon last opened the store, in seconds since 1970
-const (
-	hostKey    = "host"
-	startedKey = "started"
-)
+const hostKey = "host"
 
 type (
 	qubeFact struct {
@@ -99,20 +95,13 @@ func encode(v any) []byte { return must(json.Marshal(v)) }
 type builder struct {
 	snapshot *Snapshot
 	qubes    map[qube.UUID]*record
-	events   map[int]loggedBatch // by slot
-}
-
-// loggedBatch is one change of the history, as the store holds it.
-type loggedBatch struct {
-	batch      qube.Batch
-	after      qube.Revision // of the event before it
-	slot, size int
+	events   map[int]happening // by slot
 }
 
 func newBuilder() *builder {
 	s := empty()
 	dom0, _ := s.find(qube.Dom0UUID)
-	return &builder{s, map[qube.UUID]*record{qube.Dom0UUID: dom0}, map[int]loggedBatch{}}
+	return &builder{s, map[qube.UUID]*record{qube.Dom0UUID: dom0}, map[int]happening{}}
 }
 
 func (b *builder) qube(id qube.UUID) *record {
@@ -127,7 +116,7 @@ func (b *builder) qube(id qube.UUID) *record {
 // segments is how many segments follow the kind in a record's key.
 var segments = map[string]int{
 	hostKey: 0, "global": 1, "label": 1, "qube": 1, "property": 2, "feature": 2, "tag": 2, "notes": 1, "volume": 2, "firewall": 1, "runtime": 1, "intent": 1,
-	"event": 1, startedKey: 0,
+	"event": 1,
 }
 
 // add takes one record in. Every noun passes its Parse function again: a store is not trusted to hold what we wrote.
@@ -208,11 +197,13 @@ func (b *builder) add(rec Record) error {
 		var f batchFact
 		p.value(&f)
 		n := parse(&p, subject, strconv.Atoi)
-		if n < 0 || n >= historyChanges || len(f.Events) == 0 || f.Revision < uint64(len(f.Events)) {
+		if n < 0 || n >= historyChanges || len(f.Events)+len(f.Before) == 0 || f.Revision < uint64(len(f.Events)) {
 			p.fail(qube.ErrGrammar)
 		}
-		b.events[n] = loggedBatch{f.batch(&p), qube.Revision(f.After), n, len(rec.Value)}
-	case startedKey:
+		h := f.happening(&p)
+		h.slot = n
+		h.measured(len(rec.Value))
+		b.events[n] = h
 	}
 	if p.err != nil {
 		return fmt.Errorf("inventory: record %q of the store: %w", rec.Key, p.err)

@@ -41,28 +41,69 @@ func (s *slots) take(size int) (number int, forgotten []int) {
 	return number, forgotten
 }
 
+// happening is one change of the history.
+type happening struct {
+	batch  qube.Batch    // without views
+	after  qube.Revision // of the event before it, from which one can go on too
+	size   int           // bytes
+	slot   int
+	before []someone // who was another before the change, and
+	now    []someone // who that is since; not kept
+	view   *Snapshot // of the past before the change; nil: like that after it
+}
+
+// viewSize is about what a view of the past holds that no other does.
+const viewSize = 4 << 10
+
+// measured says how large a change is that takes so many bytes in the store.
+func (h *happening) measured(stored int) {
+	if h.size = stored; len(h.before) > 0 {
+		h.size += viewSize
+	}
+}
+
 // history is the published part. Safe for concurrent use.
 type history struct {
 	mu        sync.RWMutex
-	batches   []qube.Batch // by revision, without views
-	sizes     []int
+	kept      []happening // by revision
 	bytes     int
+	view      *Snapshot     // of the past, after the last of them
 	forgotten qube.Revision // the last that is no more
 	newest    qube.Revision // published
 }
 
+// recall takes up what a store holds: what was kept, by revision, until now.
+func (h *history) recall(kept []happening, now *Snapshot) {
+	h.newest, h.view = now.revision, now.bare()
+	view := h.view
+	for i := len(kept) - 1; i >= 0; i-- {
+		k := &kept[i]
+		if len(k.before) > 0 {
+			view = view.amended(k.before, k.after)
+			k.view = view
+		}
+		k.before, h.bytes = nil, h.bytes+k.size
+	}
+	if h.kept, h.forgotten = kept, now.revision; len(kept) > 0 {
+		h.forgotten = kept[0].after
+	}
+}
+
 // add publishes what happened up to a revision.
-func (h *history) add(batches []qube.Batch, sizes []int, newest qube.Revision) {
+func (h *history) add(all []happening, newest qube.Revision) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.newest = newest
-	for i, b := range batches {
-		b.Before, b.After = nil, nil // a view kept is all that it shares with no other, kept
-		for len(h.sizes) > 0 && (len(h.sizes) >= historyChanges || h.bytes+sizes[i] > historyBytes) {
-			h.bytes, h.forgotten = h.bytes-h.sizes[0], h.batches[0].Revision
-			h.batches, h.sizes = h.batches[1:], h.sizes[1:]
+	for _, k := range all {
+		if len(k.now) > 0 {
+			k.view, h.view = h.view, h.view.amended(k.now, k.batch.Revision)
 		}
-		h.batches, h.sizes, h.bytes = append(h.batches, b), append(h.sizes, sizes[i]), h.bytes+sizes[i]
+		k.before, k.now = nil, nil
+		for len(h.kept) > 0 && (len(h.kept) >= historyChanges || h.bytes+k.size > historyBytes) {
+			h.bytes, h.forgotten = h.bytes-h.kept[0].size, h.kept[0].batch.Revision
+			h.kept = h.kept[1:]
+		}
+		h.kept, h.bytes = append(h.kept, k), h.bytes+k.size
 	}
 }
 
@@ -71,7 +112,7 @@ type revision qube.Revision
 
 func (r revision) Shown() string { return strconv.FormatUint(uint64(r), 10) }
 
-// since gives the batches of which an event comes after r.
+// since gives the batches of which an event comes after r, with the views of their time.
 func (h *history) since(r qube.Revision) ([]qube.Batch, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -81,21 +122,30 @@ func (h *history) since(r qube.Revision) ([]qube.Batch, error) {
 	if r < h.forgotten {
 		return nil, exception.New(exception.QubesException, "events after revision %s are forgotten; the oldest to go on from is %s", revision(r), revision(h.forgotten))
 	}
-	i, _ := slices.BinarySearchFunc(h.batches, r, func(b qube.Batch, r qube.Revision) int {
-		if b.Revision <= r {
+	first, _ := slices.BinarySearchFunc(h.kept, r, func(k happening, r qube.Revision) int {
+		if k.batch.Revision <= r {
 			return -1
 		}
 		return 1
 	})
-	return slices.Clone(h.batches[i:]), nil
+	batches, view := make([]qube.Batch, len(h.kept)-first), h.view
+	for i := len(batches) - 1; i >= 0; i-- {
+		k := &h.kept[first+i]
+		batches[i] = k.batch
+		if batches[i].Before, batches[i].After = view, view; k.view != nil {
+			batches[i].Before, view = k.view, k.view
+		}
+	}
+	return batches, nil
 }
 
 // The record of a change's events.
 type (
 	batchFact struct {
-		Revision uint64      `json:"r"`
-		After    uint64      `json:"b"` // revision of the event before it, from which one can go on too; restarts lie between
-		Events   []eventFact `json:"e"`
+		Revision uint64        `json:"r"`
+		After    uint64        `json:"b"` // see happening
+		Events   []eventFact   `json:"e,omitempty"`
+		Before   []someoneFact `json:"w,omitempty"`
 	}
 	eventFact struct {
 		Subject string   `json:"s,omitempty"`
@@ -105,20 +155,23 @@ type (
 	}
 )
 
-func factOf(b qube.Batch, after qube.Revision) batchFact {
-	f := batchFact{Revision: uint64(b.Revision), After: uint64(after), Events: make([]eventFact, len(b.Events))}
-	for i, e := range b.Events {
+func (h *happening) fact() batchFact {
+	f := batchFact{Revision: uint64(h.batch.Revision), After: uint64(h.after), Events: make([]eventFact, len(h.batch.Events))}
+	for i, e := range h.batch.Events {
 		args := make([]string, 0, 2*len(e.Args))
 		for _, a := range e.Args {
 			args = append(args, a.Key, a.Value)
 		}
 		f.Events[i] = eventFact{e.Subject.Shown(), e.Name, args, e.Pre}
 	}
+	for _, s := range h.before {
+		f.Before = append(f.Before, s.fact())
+	}
 	return f
 }
 
-func (f batchFact) batch(p *parser) qube.Batch {
-	b := qube.Batch{Revision: qube.Revision(f.Revision)}
+func (f batchFact) happening(p *parser) happening {
+	h := happening{batch: qube.Batch{Revision: qube.Revision(f.Revision)}, after: qube.Revision(f.After)}
 	for _, e := range f.Events {
 		ev := qube.Event{Name: e.Name, Pre: e.Pre}
 		if e.Subject != "" {
@@ -127,9 +180,12 @@ func (f batchFact) batch(p *parser) qube.Batch {
 		for i := 0; i+1 < len(e.Args); i += 2 {
 			ev.Args = append(ev.Args, qube.EventArg{Key: e.Args[i], Value: e.Args[i+1]})
 		}
-		b.Events = append(b.Events, ev)
+		h.batch.Events = append(h.batch.Events, ev)
 	}
-	return b
+	for _, s := range f.Before {
+		h.before = append(h.before, s.someone(p))
+	}
+	return h
 }
 
 func eventKey(number int) string { return fmt.Sprintf("event/%05d", number) }

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"cmp"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -27,8 +29,8 @@ type Inventory struct {
 	released []released
 
 	// Of the goroutine that commits.
-	committed, synced qube.Revision
-	broken            atomic.Bool // a commit failed
+	committed qube.Revision
+	broken    atomic.Bool // a commit failed
 }
 
 // released is the number of a disposable that is no more.
@@ -57,10 +59,6 @@ type Options struct {
 	Now       func() time.Time    // nil: the system's
 }
 
-// leap is how far the revision is moved on at every start. Volatile changes may have been told to subscribers and then be
-// lost in a power cut: their revisions must not be given again to something else. Half as many may go unsynced.
-const leap = 1 << 20
-
 // Open loads what store holds. Into a store that nothing was ever written to, it first writes what initial makes; fresh
 // reports whether it did.
 func Open(store Store, initial func() (*Snapshot, error), o Options) (inv *Inventory, fresh bool, err error) {
@@ -79,14 +77,15 @@ func Open(store Store, initial func() (*Snapshot, error), o Options) (inv *Inven
 		inv.now = time.Now
 	}
 	var s *Snapshot
-	var first []Record
 	if fresh = found == 0; fresh {
 		if s, err = initial(); err != nil {
 			return nil, false, err
 		}
 		s.revision = 1
-		first = slices.Collect(s.facts())
-		inv.history.forgotten = 1
+		if err = store.Commit(0, 1, slices.Collect(s.facts())); err != nil {
+			return nil, false, err
+		}
+		inv.recall(nil, s)
 	} else {
 		b := newBuilder()
 		for rec, err := range records {
@@ -97,39 +96,26 @@ func Open(store Store, initial func() (*Snapshot, error), o Options) (inv *Inven
 				return nil, false, err
 			}
 		}
-		if s, err = b.build(found + leap); err != nil {
+		if s, err = b.build(found); err != nil {
 			return nil, false, err
 		}
-		inv.recall(b.events)
-		first = []Record{{Key: startedKey, Value: encode(inv.now().Unix())}}
-	}
-	if err = store.Commit(found, s.revision, first); err != nil {
-		return nil, false, err
+		inv.recall(b.events, s)
 	}
 	s.meter, s.memo = o.Meter, &memo{}
-	inv.newest, inv.committed, inv.synced, inv.history.newest = s, s.revision, s.revision, s.revision
+	inv.newest, inv.committed = s, s.revision
 	inv.published.Store(s)
 	return inv, fresh, nil
 }
 
 // recall takes up the history that a store holds, by slot.
-func (i *Inventory) recall(events map[int]loggedBatch) {
-	var all []loggedBatch
-	for _, e := range events {
-		all = append(all, e)
+func (i *Inventory) recall(events map[int]happening, now *Snapshot) {
+	kept := slices.SortedFunc(maps.Values(events), func(a, b happening) int { return cmp.Compare(a.batch.Revision, b.batch.Revision) })
+	for _, k := range kept {
+		i.slots.kept, i.slots.bytes = append(i.slots.kept, slot{k.slot, k.size}), i.slots.bytes+k.size
+		i.slots.next = (k.slot + 1) % historyChanges
+		i.told = k.batch.Revision
 	}
-	slices.SortFunc(all, func(a, b loggedBatch) int { return int(a.batch.Revision) - int(b.batch.Revision) })
-	var batches []qube.Batch
-	var sizes []int
-	for _, e := range all {
-		batches, sizes = append(batches, e.batch), append(sizes, e.size)
-		i.slots.kept, i.slots.bytes = append(i.slots.kept, slot{e.slot, e.size}), i.slots.bytes+e.size
-		i.slots.next = (e.slot + 1) % historyChanges
-	}
-	if len(all) > 0 {
-		i.history.forgotten, i.told = all[0].after, all[len(all)-1].batch.Revision
-	}
-	i.history.add(batches, sizes, 0)
+	i.history.recall(kept, now)
 }
 
 // Empty is an inventory of dom0 and the built-in labels: the initial state of a daemon that was given none.
@@ -141,14 +127,9 @@ func (i *Inventory) View() qube.View { return i.published.Load() }
 // Snapshot is View, with what only this package knows.
 func (i *Inventory) Snapshot() *Snapshot { return i.published.Load() }
 
-// Since gives what subscribers were told after revision r.
-func (i *Inventory) Since(r qube.Revision) ([]qube.Batch, error) {
-	batches, err := i.history.since(r)
-	for n := range batches {
-		batches[n].Before, batches[n].After = i.View(), i.View()
-	}
-	return batches, err
-}
+// Since gives what subscribers were told after revision r. Of the past, its views show who was there, with which tags and
+// references, and nothing else.
+func (i *Inventory) Since(r qube.Revision) ([]qube.Batch, error) { return i.history.since(r) }
 
 // Begin opens a group on top of all changes made so far, committed or not.
 func (i *Inventory) Begin() qube.Group { return &group{inventory: i, newest: i.newest} }
@@ -158,7 +139,7 @@ type group struct {
 	newest    *Snapshot
 	records   []Record
 	events    []qube.Batch
-	sizes     []int // of the records of events that have a revision
+	happened  []happening
 }
 
 // Try keeps what change did by moving on to its snapshot, which is the last thing that happens: so an error or a panic
@@ -180,15 +161,12 @@ func (g *group) Try(change func(qube.Tx) error) error {
 	next.memo = &memo{}
 	next.revision += qube.Revision(max(1, len(t.events)))
 	if len(t.events) > 0 {
-		batch := qube.Batch{Revision: next.revision, Events: t.events, Before: before, After: next}
-		value := encode(factOf(batch, i.told))
-		i.told = batch.Revision
-		number, forgotten := i.slots.take(len(value))
-		t.records = append(t.records, Record{Key: eventKey(number), Value: value, Volatile: true})
-		for _, n := range forgotten {
-			t.records = append(t.records, Record{Key: eventKey(n), Deleted: true, Volatile: true})
-		}
-		g.events, g.sizes = append(g.events, batch), append(g.sizes, len(value))
+		g.events = append(g.events, qube.Batch{Revision: next.revision, Events: t.events, Before: before, After: next})
+	}
+	if len(t.events) > 0 || len(t.touched) > 0 {
+		t.records = append(t.records, g.remember(happening{
+			batch: qube.Batch{Revision: next.revision, Events: t.events}, after: i.told, before: before.who(t.touched), now: next.who(t.touched),
+		})...)
 	}
 	for _, n := range t.released {
 		i.released = append(i.released, released{n, i.now()})
@@ -196,6 +174,19 @@ func (g *group) Try(change func(qube.Tx) error) error {
 	g.records = append(g.records, t.records...)
 	g.newest, i.newest = next, next
 	return nil
+}
+
+// remember makes a change a part of the history, and gives the records for it.
+func (g *group) remember(h happening) []Record {
+	i, value := g.inventory, encode(h.fact())
+	h.measured(len(value))
+	number, forgotten := i.slots.take(h.size)
+	records := []Record{{Key: eventKey(number), Value: value}}
+	for _, n := range forgotten {
+		records = append(records, Record{Key: eventKey(n), Deleted: true})
+	}
+	g.happened, i.told = append(g.happened, h), h.batch.Revision
+	return records
 }
 
 // announced keeps the announcements of a change that failed.
@@ -222,18 +213,12 @@ func (g *group) Commit() error {
 		return nil // every change before it is on disk, since groups commit in order
 	}
 	next := g.newest.revision
-	if next-i.synced > leap/2 {
-		g.records[0].Volatile = false
-	}
 	if err := i.store.Commit(i.committed, next, g.records); err != nil {
 		i.broken.Store(true)
 		return err
 	}
-	if slices.ContainsFunc(g.records, func(r Record) bool { return !r.Volatile }) {
-		i.synced = next
-	}
 	i.committed = next
 	i.published.Store(g.newest)
-	i.history.add(slices.DeleteFunc(slices.Clone(g.events), func(b qube.Batch) bool { return b.Revision == 0 }), g.sizes, next)
+	i.history.add(g.happened, next)
 	return nil
 }

@@ -28,7 +28,7 @@ func TestOpenFillsAnEmptyStoreOnce(t *testing.T) {
 	again, fresh, err := Open(store, func() (*Snapshot, error) { t.Error("the store is not empty"); return nil, nil }, Options{})
 	require.NoError(t, err)
 	assert.False(t, fresh)
-	assert.Equal(t, qube.Revision(1+leap), again.View().Revision(), "what may have been told and lost is not told again")
+	assert.Equal(t, qube.Revision(1), again.View().Revision())
 	assert.ElementsMatch(t, slices.Collect(inv.Snapshot().facts()), slices.Collect(again.Snapshot().facts()))
 }
 

@@ -13,8 +13,6 @@ type Record struct {
 	Key     string
 	Value   []byte
 	Deleted bool
-	// Volatile marks a fact that may be lost in a power cut, but in no other way: it needs no sync of its own.
-	Volatile bool
 }
 
 // ErrConflict says that the store holds another revision than the commit was based on: somebody else wrote.
@@ -25,7 +23,7 @@ type Store interface {
 	// Load gives the revision of the last commit and all records, in the order of their keys.
 	Load() (qube.Revision, iter.Seq2[Record, error], error)
 	// Commit writes records, later ones over earlier ones of the same key, and the revision next, all or nothing. When it
-	// returns nil they are on disk, or, if all of them are volatile, at least out of this process. It returns ErrConflict, and has written nothing, if the store's revision is not base.
+	// returns nil they are on disk. It returns ErrConflict, and has written nothing, if the store's revision is not base.
 	// After any other error nothing is known of what is on disk, and every later Commit fails.
 	Commit(base, next qube.Revision, records []Record) error
 	Close() error

@@ -17,8 +17,9 @@ type tx struct {
 	inventory *Inventory
 	records   []Record
 	events    []qube.Event
-	released  []int // numbers of disposables that are no more
-	depth     int   // of reactions to reactions
+	touched   []qube.UUID // who is another for a view of the past
+	released  []int       // numbers of disposables that are no more
+	depth     int         // of reactions to reactions
 }
 
 // System is t: the mask is somebody else's.
@@ -58,6 +59,14 @@ func (t *tx) update(id qube.UUID, change func(*record)) {
 func (t *tx) write(key string, value any) {
 	t.records = append(t.records, Record{Key: key, Value: encode(value)})
 }
+
+// touch notes that the past was another as far as id is concerned.
+func (t *tx) touch(id qube.UUID) {
+	if !slices.Contains(t.touched, id) {
+		t.touched = append(t.touched, id)
+	}
+}
+
 func (t *tx) erase(key string) { t.records = append(t.records, Record{Key: key, Deleted: true}) }
 
 func (t *tx) known(id qube.UUID) (*record, error) {
@@ -100,10 +109,18 @@ func (t *tx) SetProperty(id qube.UUID, name qube.PropertyName, value qube.Proper
 	if err != nil {
 		return err
 	}
-	t.refs = t.refs.changed(id, name, r.properties[name], value)
+	t.refer(id, name, r.properties[name], value)
 	t.update(id, func(r *record) { r.properties = withProperty(r.properties, name, value) })
 	t.write(propertyKey(id, name), value.Shown())
 	return nil
+}
+
+// refer notes what a property of id refers to now.
+func (t *tx) refer(id qube.UUID, name qube.PropertyName, old, value qube.PropertyValue) {
+	t.refs = t.refs.changed(id, name, old, value)
+	if slices.Contains(qube.References, name) {
+		t.touch(id)
+	}
 }
 
 // ResetProperty gives a property its default back.
@@ -116,7 +133,7 @@ func (t *tx) ResetProperty(id qube.UUID, name qube.PropertyName) error {
 	if !set {
 		return nil
 	}
-	t.refs = t.refs.changed(id, name, old, qube.PropertyValue{})
+	t.refer(id, name, old, qube.PropertyValue{})
 	t.update(id, func(r *record) {
 		r.properties = withProperty(r.properties, name, qube.PropertyValue{})
 		delete(r.properties, name)
@@ -183,6 +200,7 @@ func (t *tx) AddQube(n qube.NewQube) (qube.Qube, error) {
 	t.byName, _, _ = t.byName.Insert([]byte(r.name.Shown()), r)
 	t.byID, _, _ = t.byID.Insert([]byte(r.id.Shown()), r.name)
 	t.writeQube(r.id)
+	t.touch(r.id)
 	for p, v := range r.properties {
 		t.refs = t.refs.changed(r.id, p, qube.PropertyValue{}, v)
 		t.write(propertyKey(r.id, p), v.Shown())
@@ -246,16 +264,17 @@ func (t *tx) RemoveQube(id qube.UUID) error {
 	t.qids = t.qids.without(r.qid)
 	t.byName, _, _ = t.byName.Delete([]byte(r.name.Shown()))
 	t.byID, _, _ = t.byID.Delete([]byte(id.Shown()))
+	t.touch(id)
 	return nil
 }
 
-// SetRuntime says what the hypervisor said. The record of it is volatile.
+// SetRuntime says what the hypervisor said.
 func (t *tx) SetRuntime(id qube.UUID, now qube.Runtime) error {
 	if _, err := t.known(id); err != nil {
 		return err
 	}
 	t.update(id, func(r *record) { r.runtime = now })
-	t.records = append(t.records, Record{Key: runtimeKey(id), Value: encode(runtimeOf(now)), Volatile: true})
+	t.write(runtimeKey(id), runtimeOf(now))
 	return nil
 }
 
@@ -290,6 +309,7 @@ func (t *tx) AddTag(id qube.UUID, tag qube.Tag) error {
 	}
 	t.update(id, func(r *record) { r.tags = slices.Insert(slices.Clone(r.tags), i, tag) })
 	t.write(tagKey(id, tag), true)
+	t.touch(id)
 	return nil
 }
 
@@ -305,6 +325,7 @@ func (t *tx) RemoveTag(id qube.UUID, tag qube.Tag) error {
 	}
 	t.update(id, func(r *record) { r.tags = slices.Delete(slices.Clone(r.tags), i, i+1) })
 	t.erase(tagKey(id, tag))
+	t.touch(id)
 	return nil
 }
 

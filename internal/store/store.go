@@ -161,7 +161,7 @@ func (s *Store) records(yield func(inventory.Record, error) bool) {
 }
 
 // Commit implements inventory.Store. It costs one sync of the disk, however many records there are; while that lasts, the
-// caller waits, and a disk that hangs is waited for. Volatile records are synced, too: what Pebble is told not to sync, it
+// caller waits, and a disk that hangs is waited for. All is synced, a power state too: what Pebble is told not to sync, it
 // keeps in the memory of this process until it syncs something else, and there a killed daemon loses it.
 func (s *Store) Commit(base, next qube.Revision, records []inventory.Record) error {
 	if err := s.unusable(); err != nil {

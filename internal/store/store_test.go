@@ -175,28 +175,6 @@ func readAll(dir string) error {
 	return nil
 }
 
-// TestVolatileRecordsOutliveTheProcess: a copy of the directory is what a daemon that is killed now leaves behind.
-func TestVolatileRecordsOutliveTheProcess(t *testing.T) {
-	dir, left := t.TempDir(), t.TempDir()
-	s, err := Open(dir, silent(t))
-	require.NoError(t, err)
-	require.NoError(t, s.Commit(0, 1, []inventory.Record{{Key: "a", Value: []byte("1")}}))
-	require.NoError(t, s.Commit(1, 2, []inventory.Record{{Key: "a", Value: []byte("2"), Volatile: true}}))
-	require.NoError(t, os.CopyFS(left, os.DirFS(dir)))
-	require.NoError(t, s.Close())
-
-	s, err = Open(left, silent(t))
-	require.NoError(t, err)
-	revision, records, err := s.Load()
-	require.NoError(t, err)
-	assert.Equal(t, qube.Revision(2), revision)
-	for r, err := range records {
-		require.NoError(t, err)
-		assert.Equal(t, "2", string(r.Value))
-	}
-	require.NoError(t, s.Close())
-}
-
 func TestRecordsAreTheCallersOwn(t *testing.T) {
 	files := vfs.NewMem()
 	for base := range qube.Revision(2) { // read from memory, then from a table

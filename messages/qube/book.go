@@ -10,7 +10,9 @@ type Book interface {
 	// Begin opens a group of changes on top of all that were begun before. A group is filled by one goroutine; the next may
 	// be begun while it commits. Groups commit in the order in which they were begun, one at a time.
 	Begin() Group
-	// Since gives what subscribers are told of all published changes, from the event after revision r on, oldest first.
+	// Since gives what subscribers are told of all published changes, from the event after revision r on, oldest first. The
+	// views of a Batch are of its time, so that a right to an event does not depend on when it is told; of the past they may
+	// show no more than who was there, with which tags and references.
 	// If some of it is forgotten, or r is yet to come, the error is a QubesException that says from where one can go on. It
 	// is called by many goroutines at once.
 	Since(r Revision) ([]Batch, error)

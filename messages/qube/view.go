@@ -52,8 +52,8 @@ type Usage struct {
 	VCPUs     int
 }
 
-// Runtime is what the hypervisor last said of a qube. It is volatile: it takes a revision, but no sync of a disk
-// (design: 6). All but State is zero while the qube is halted.
+// Runtime is what the hypervisor last said of a qube. A change of it takes a revision, like any
+// other (design: 6). All but State is zero while the qube is halted.
 type Runtime struct {
 	State   PowerState
 	XID     int       // of the running domain; 0: none
@@ -192,7 +192,7 @@ type Writer interface {
 	SetFirewall(UUID, []FirewallRule) error
 	AddLabel(Label) error
 	RemoveLabel(LabelName) error
-	// SetRuntime says what the hypervisor said. A change of nothing else is not synced to disk.
+	// SetRuntime says what the hypervisor said.
 	SetRuntime(UUID, Runtime) error
 	// SetIntent opens work on a qube, in place of what was open; the zero Intent says that it is over.
 	SetIntent(UUID, Intent) error
