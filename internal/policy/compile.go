@@ -19,7 +19,7 @@ type Compiled struct {
 // service is the rules for one service.
 type service struct {
 	any       *bucket // argument
-	arguments map[string]*bucket
+	arguments wordMap[*bucket]
 }
 
 // none is the number of no rule: behind all.
@@ -48,11 +48,11 @@ type group struct {
 
 // index finds what stands under tokens. Each of these maps and lists is empty where a policy has no such token.
 type index[T any] struct {
-	words         [kinds]T // of kinds without a value
-	names, uuids  map[string]T
-	types         map[string]T
-	templates     map[string]T // @dispvm:NAME
-	templateUUIDs map[string]T
+	keywords      [kinds]T // of kinds without a value
+	names, uuids  wordMap[T]
+	types         wordMap[T]
+	templates     wordMap[T] // @dispvm:NAME
+	templateUUIDs wordMap[T]
 	tags          tagged[T]
 	templateTags  tagged[T]
 }
@@ -60,12 +60,42 @@ type index[T any] struct {
 // tagged is what stands under tags, the one with the first rule first.
 type tagged[T any] struct {
 	list  []under[T]
-	index map[string]T // if the list is long
+	index wordMap[T] // if the list is long
 }
 
 type under[T any] struct {
 	tag string
 	at  T
+}
+
+// wordMap finds what stands under a word. Most words that are looked up are not there, which their marks tell at once.
+type wordMap[T any] struct {
+	marks uint64 // of all words
+	under map[string]T
+}
+
+// mark is one bit that a word sets. What tells words apart is mostly at their ends.
+func mark(word string) uint64 {
+	if len(word) < 2 {
+		return 1
+	}
+	return 1 << ((word[len(word)-1] + 11*word[len(word)-2] + 29*byte(len(word))) % 64)
+}
+
+func (w *wordMap[T]) put(word string, at T) {
+	if w.under == nil {
+		w.under = map[string]T{}
+	}
+	w.marks |= mark(word)
+	w.under[word] = at
+}
+
+func (w *wordMap[T]) find(word string) (at T, found bool) {
+	if w.marks&mark(word) == 0 {
+		return at, false
+	}
+	at, found = w.under[word]
+	return at, found
 }
 
 // Compile makes the index of p.
@@ -97,10 +127,7 @@ func Compile(p *Policy) *Compiled {
 			s.any = b
 			continue
 		}
-		if s.arguments == nil {
-			s.arguments = map[string]*bucket{}
-		}
-		s.arguments[k.argument] = b
+		s.arguments.put(k.argument, b)
 	}
 	return c
 }
@@ -129,8 +156,8 @@ func newGroup(list []cell) *group {
 		return &group{few: list}
 	}
 	x := &index[int32]{}
-	for i := range x.words {
-		x.words[i] = none
+	for i := range x.keywords {
+		x.keywords[i] = none
 	}
 	for _, c := range list {
 		x.add(c.target, c.rule)
@@ -154,29 +181,23 @@ func distinct(list []cell) []cell {
 
 // add puts what stands under t, which nothing stands under yet.
 func (x *index[T]) add(t Token, at T) {
-	put := func(m *map[string]T) {
-		if *m == nil {
-			*m = map[string]T{}
-		}
-		(*m)[t.Value] = at
-	}
 	switch t.Kind {
 	case Name:
-		put(&x.names)
+		x.names.put(t.Value, at)
 	case UUID:
-		put(&x.uuids)
+		x.uuids.put(t.Value, at)
 	case Type:
-		put(&x.types)
+		x.types.put(t.Value, at)
 	case DispVMName:
-		put(&x.templates)
+		x.templates.put(t.Value, at)
 	case DispVMUUID:
-		put(&x.templateUUIDs)
+		x.templateUUIDs.put(t.Value, at)
 	case Tag:
 		x.tags.list = append(x.tags.list, under[T]{t.Value, at})
 	case DispVMTag:
 		x.templateTags.list = append(x.templateTags.list, under[T]{t.Value, at})
 	default:
-		x.words[t.Kind] = at
+		x.keywords[t.Kind] = at
 	}
 }
 
@@ -186,9 +207,8 @@ func (x *index[T]) finish() {
 		if len(t.list) <= fewTags {
 			continue
 		}
-		t.index = make(map[string]T, len(t.list))
 		for _, u := range t.list {
-			t.index[u.tag] = u.at
+			t.index.put(u.tag, u.at)
 		}
 	}
 }
@@ -237,7 +257,7 @@ type search struct {
 func (s *search) first(c *Compiled) int32 {
 	s.best = none
 	if service := c.services[s.Service]; service != nil {
-		if b := service.arguments[s.Argument]; b != nil {
+		if b, found := service.arguments.find(s.Argument); found {
 			s.bucket(b)
 		}
 		if service.any != nil {
@@ -290,25 +310,21 @@ func (s *search) bucket(b *bucket) {
 		return
 	}
 	p := &s.source
-	s.group(x.words[All])
+	s.group(x.keywords[All])
 	if p.dom0 {
-		s.group(x.words[AdminVM])
+		s.group(x.keywords[AdminVM])
 	} else {
-		s.group(x.words[AnyVM])
+		s.group(x.keywords[AnyVM])
 	}
-	s.group(x.names[p.name])
-	if len(x.uuids) > 0 {
-		s.group(x.uuids[p.uuid])
-	}
+	s.from(&x.names, p.name)
+	s.from(&x.uuids, p.uuid)
 	if !p.known {
 		return
 	}
-	if len(x.types) > 0 {
-		s.group(x.types[p.qube.Class])
-	}
-	if x.tags.index != nil {
+	s.from(&x.types, p.qube.Class)
+	if x.tags.index.under != nil {
 		for _, tag := range s.of(p.qube, &s.sourceTags) {
-			s.group(x.tags.index[tag])
+			s.from(&x.tags.index, tag)
 		}
 		return
 	}
@@ -320,6 +336,12 @@ func (s *search) bucket(b *bucket) {
 		if s.sys.HasTag(p.qube, u.tag) {
 			s.group(u.at)
 		}
+	}
+}
+
+func (s *search) from(w *wordMap[*group], word string) {
+	if g, found := w.find(word); found {
+		s.group(g)
 	}
 }
 
@@ -343,29 +365,29 @@ func (s *search) group(g *group) {
 		return
 	}
 	p := &s.target
-	s.found(x.words[All])
+	s.found(x.keywords[All])
 	if !p.dom0 {
-		s.found(x.words[AnyVM])
+		s.found(x.keywords[AnyVM])
 	}
 	switch p.text.Kind {
 	case Default:
-		s.found(x.words[Default])
+		s.found(x.keywords[Default])
 	case DispVM:
-		s.found(x.words[DispVM])
-		s.under(x.templates, p.name)
+		s.found(x.keywords[DispVM])
+		s.to(&x.templates, p.name)
 		s.tagged(&x.templateTags, p)
 	case DispVMName, DispVMUUID:
-		s.under(x.templates, p.name)
-		s.under(x.templateUUIDs, p.uuid)
+		s.to(&x.templates, p.name)
+		s.to(&x.templateUUIDs, p.uuid)
 		s.tagged(&x.templateTags, p)
 	default:
 		if p.dom0 {
-			s.found(x.words[AdminVM])
+			s.found(x.keywords[AdminVM])
 		}
-		s.under(x.names, p.name)
-		s.under(x.uuids, p.uuid)
+		s.to(&x.names, p.name)
+		s.to(&x.uuids, p.uuid)
 		if p.known {
-			s.under(x.types, p.qube.Class)
+			s.to(&x.types, p.qube.Class)
 		}
 		s.tagged(&x.tags, p)
 	}
@@ -373,11 +395,9 @@ func (s *search) group(g *group) {
 
 func (s *search) found(rule int32) { s.best = min(s.best, rule) }
 
-func (s *search) under(m map[string]int32, value string) {
-	if len(m) > 0 {
-		if rule, ok := m[value]; ok {
-			s.found(rule)
-		}
+func (s *search) to(w *wordMap[int32], word string) {
+	if rule, found := w.find(word); found {
+		s.found(rule)
 	}
 }
 
@@ -385,9 +405,9 @@ func (s *search) under(m map[string]int32, value string) {
 func (s *search) tagged(t *tagged[int32], p *party) {
 	switch {
 	case !p.known:
-	case t.index != nil:
+	case t.index.under != nil:
 		for _, tag := range s.of(p.qube, &s.targetTags) {
-			s.under(t.index, tag)
+			s.to(&t.index, tag)
 		}
 	default:
 		for i := range t.list {
