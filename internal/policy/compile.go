@@ -228,7 +228,6 @@ func (c *Compiled) Decide(r Request, sys System) Decision {
 
 // Allows says whether a request is allowed without asking anybody, and for which target: what filters and calls that
 // nobody waits at want to know (spec: policy.md 5). It allocates nothing, unless sys does.
-// A call through a relay, which is written anew, is the exception.
 func (c *Compiled) Allows(r Request, sys System) (target Token, ok bool) {
 	var s search
 	if s.resolve(r, sys) != "" {
@@ -238,8 +237,11 @@ func (c *Compiled) Allows(r Request, sys System) (target Token, ok bool) {
 	if number == none || c.policy.rules[number].Action != Allow {
 		return Token{}, false
 	}
-	d := s.allow(&c.policy.rules[number])
-	return d.Target, d.Verdict == Allow
+	var to route
+	if _, why := s.follow(&c.policy.rules[number], &to); why != "" {
+		return Token{}, false
+	}
+	return to.target.text, true
 }
 
 // Policy is what was compiled.
