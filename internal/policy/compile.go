@@ -250,9 +250,8 @@ func (c *Compiled) Policy() *Policy { return c.policy }
 // search is one search for the first rule that matches.
 type search struct {
 	question
-	best       int32 // of those found
-	sourceTags *tags // if a long list asked for them
-	targetTags *tags
+	best  int32  // of those found
+	lists *lists // if an index asked for tags
 }
 
 // first is the number of the rule that decides.
@@ -273,26 +272,41 @@ func (s *search) first(c *Compiled) int32 {
 	return s.best
 }
 
-// tags are a qube's tags, for as long as a search lasts.
-type tags struct{ all []string }
+// lists are the tags of the source and of the target, for as long as a search lasts. They are empty until somebody asks.
+type lists struct{ source, target []string }
 
-var spare = sync.Pool{New: func() any { return new(tags) }}
+var spare = sync.Pool{New: func() any { return new(lists) }}
 
-// of gives q's tags, and keeps them at kept.
-func (s *search) of(q Qube, kept **tags) []string {
-	if *kept == nil {
-		*kept = spare.Get().(*tags)
-		(*kept).all = s.sys.AppendTags((*kept).all[:0], q)
+// tags are what q has, kept for the search where which says.
+func (s *search) sourceTags() []string {
+	l := s.kept()
+	if len(l.source) == 0 {
+		l.source = s.sys.AppendTags(l.source, s.source.qube)
 	}
-	return (*kept).all
+	return l.source
+}
+
+func (s *search) targetTags() []string {
+	l := s.kept()
+	if len(l.target) == 0 {
+		l.target = s.sys.AppendTags(l.target, s.target.qube)
+	}
+	return l.target
+}
+
+func (s *search) kept() *lists {
+	if s.lists == nil {
+		s.lists = spare.Get().(*lists)
+	}
+	return s.lists
 }
 
 func (s *search) release() {
-	for _, t := range []*tags{s.sourceTags, s.targetTags} {
-		if t != nil {
-			clear(t.all) // strings of an inventory that may be gone soon
-			spare.Put(t)
-		}
+	if l := s.lists; l != nil {
+		clear(l.source) // strings of an inventory that may be gone soon
+		clear(l.target)
+		l.source, l.target = l.source[:0], l.target[:0]
+		spare.Put(l)
 	}
 }
 
@@ -325,7 +339,7 @@ func (s *search) bucket(b *bucket) {
 	}
 	s.from(&x.types, p.qube.Class)
 	if x.tags.index.under != nil {
-		for _, tag := range s.of(p.qube, &s.sourceTags) {
+		for _, tag := range s.sourceTags() {
 			s.from(&x.tags.index, tag)
 		}
 		return
@@ -408,7 +422,7 @@ func (s *search) tagged(t *tagged[int32], p *party) {
 	switch {
 	case !p.known:
 	case t.index.under != nil:
-		for _, tag := range s.of(p.qube, &s.targetTags) {
+		for _, tag := range s.targetTags() {
 			s.to(&t.index, tag)
 		}
 	default:
