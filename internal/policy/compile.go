@@ -12,6 +12,7 @@ import "sync"
 // first can ever decide. The smallest number that is found is the first match.
 type Compiled struct {
 	policy   *Policy
+	effects  []*Effect // of each rule; rules that do the same share one, so that few are ever looked at
 	services map[string]*service
 	any      *bucket // rules for any service
 }
@@ -103,8 +104,13 @@ func Compile(p *Policy) *Compiled {
 	c := &Compiled{policy: p, services: map[string]*service{}}
 	type key struct{ service, argument string }
 	cells := map[key][]cell{}
+	effects := map[Effect]*Effect{}
 	for i := range p.rules {
 		r := &p.rules[i]
+		if effects[r.Effect] == nil {
+			effects[r.Effect] = &r.Effect
+		}
+		c.effects = append(c.effects, effects[r.Effect])
 		switch r.Source.Kind {
 		case DispVMName, DispVMUUID, DispVMTag:
 			continue // what is to be is never a source
@@ -234,11 +240,11 @@ func (c *Compiled) Allows(r Request, sys System) (target Token, ok bool) {
 		return Token{}, false
 	}
 	number := s.first(c)
-	if number == none || c.policy.rules[number].Action != Allow {
+	if number == none || c.effects[number].Action != Allow {
 		return Token{}, false
 	}
 	var to route
-	if _, why := s.follow(&c.policy.rules[number], &to); why != "" {
+	if _, why := s.follow(c.effects[number], &to); why != "" {
 		return Token{}, false
 	}
 	return to.target.text, true

@@ -345,7 +345,7 @@ type route struct {
 // allow is a rule that allows, if it leads anywhere (spec: policy.md 4.6, 4.9).
 func (q *question) allow(r *Rule) Decision {
 	var to route
-	if stage, why := q.follow(r, &to); why != "" {
+	if stage, why := q.follow(&r.Effect, &to); why != "" {
 		d := q.deny(stage, why, r)
 		d.Notify = why != AutostartRefused || r.Notify
 		return d
@@ -369,13 +369,13 @@ func (q *question) allow(r *Rule) Decision {
 	return d
 }
 
-// follow finds out where a rule that allows leads, or why it leads nowhere.
-func (q *question) follow(r *Rule, to *route) (Stage, Why) {
+// follow finds out where the effect of a rule that allows leads, or why it leads nowhere.
+func (q *question) follow(e *Effect, to *route) (Stage, Why) {
 	var why Why
-	switch to.target, why = q.destination(r.Redirect); {
+	switch to.target, why = q.destination(e.Redirect); {
 	case why != "":
 		return AtRule, why
-	case !r.Autostart && !q.runs(&to.target):
+	case !e.Autostart && !q.runs(&to.target):
 		return AtRule, AutostartRefused
 	case to.target.text == q.source.text: // textually: a name and a uuid are two texts
 		return AtExecute, Loopback
