@@ -10,9 +10,11 @@ import "sync"
 // those for any service. Nothing is merged, so that the index is as large as the policy. In each bucket the rules are
 // grouped by the token of their source, and in each group by that of their target; of rules with the same tokens only the
 // first can ever decide. The smallest number that is found is the first match.
+//
+// Which way a look-up takes depends on the bytes of the word and on the rules, never on whether there is such a qube.
 type Compiled struct {
 	policy   *Policy
-	effects  []*Effect // of each rule; rules that do the same share one, so that few are ever looked at
+	effects  []*Effect // of each rule; rules that do the same share one, so that few are looked at and stay in the cache
 	services map[string]*service
 	any      *bucket // rules for any service
 }
@@ -69,7 +71,8 @@ type under[T any] struct {
 	at  T
 }
 
-// wordMap finds what stands under a word. Most words that are looked up are not there, which their marks tell at once.
+// wordMap finds what stands under a word. Most words that are looked up are not there: their marks tell so at once, unless
+// another word has the same. The zero one is empty.
 type wordMap[T any] struct {
 	marks uint64 // of all words
 	under map[string]T
@@ -283,7 +286,7 @@ type lists struct{ source, target []string }
 
 var spare = sync.Pool{New: func() any { return new(lists) }}
 
-// tags are what q has, kept for the search where which says.
+// sourceTags are the tags of the source, asked for once.
 func (s *search) sourceTags() []string {
 	l := s.kept()
 	if len(l.source) == 0 {
@@ -292,6 +295,7 @@ func (s *search) sourceTags() []string {
 	return l.source
 }
 
+// targetTags are those of the target, or of the template of one that is to be.
 func (s *search) targetTags() []string {
 	l := s.kept()
 	if len(l.target) == 0 {
@@ -307,6 +311,7 @@ func (s *search) kept() *lists {
 	return s.lists
 }
 
+// release gives back what was borrowed.
 func (s *search) release() {
 	if l := s.lists; l != nil {
 		clear(l.source) // strings of an inventory that may be gone soon
@@ -361,6 +366,7 @@ func (s *search) bucket(b *bucket) {
 	}
 }
 
+// from looks among rules whose source is word.
 func (s *search) from(w *wordMap[*group], word string) {
 	if g, found := w.find(word); found {
 		s.group(g)
@@ -417,6 +423,7 @@ func (s *search) group(g *group) {
 
 func (s *search) found(rule int32) { s.best = min(s.best, rule) }
 
+// to looks for the rule whose target is word.
 func (s *search) to(w *wordMap[int32], word string) {
 	if rule, found := w.find(word); found {
 		s.found(rule)
