@@ -1,6 +1,9 @@
 package policy
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // Compiled is a policy with an index. It decides as Policy does, in a time that hardly depends on how many rules there
 // are: a rule that is asked for by name, uuid, class or keyword is found at once, and only the tags that a policy and a
@@ -108,6 +111,14 @@ func Compile(p *Policy) *Compiled {
 	type key struct{ service, argument string }
 	cells := map[key][]cell{}
 	effects := map[Effect]*Effect{}
+	once := map[string]string{} // each word, copied close to the others: the rules' own lie scattered in the text of files
+	word := func(s string) string {
+		if _, found := once[s]; !found {
+			once[s] = strings.Clone(s)
+		}
+		return once[s]
+	}
+	token := func(t Token) Token { return Token{t.Kind, word(t.Value)} }
 	for i := range p.rules {
 		r := &p.rules[i]
 		if effects[r.Effect] == nil {
@@ -118,8 +129,8 @@ func Compile(p *Policy) *Compiled {
 		case DispVMName, DispVMUUID, DispVMTag:
 			continue // what is to be is never a source
 		}
-		k := key{r.Service, r.Argument}
-		cells[k] = append(cells[k], cell{int32(i), r.Source, r.Target})
+		k := key{word(r.Service), word(r.Argument)}
+		cells[k] = append(cells[k], cell{int32(i), token(r.Source), token(r.Target)})
 	}
 	for k, list := range cells {
 		b := newBucket(list)
