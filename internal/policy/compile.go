@@ -52,14 +52,15 @@ type group struct {
 	byTarget *index[int32]
 }
 
-// index finds what stands under tokens. Each of these maps and lists is empty where a policy has no such token.
+// index finds what stands under tokens. Each of these maps and lists is empty where a policy has no such token. What most
+// decisions look at stands together at the beginning.
 type index[T any] struct {
-	keywords      [kinds]T // of kinds without a value
 	names, uuids  wordMap[T]
 	types         wordMap[T]
+	tags          tagged[T]
+	keywords      [kinds]T   // of kinds without a value
 	templates     wordMap[T] // @dispvm:NAME
 	templateUUIDs wordMap[T]
-	tags          tagged[T]
 	templateTags  tagged[T]
 }
 
