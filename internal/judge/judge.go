@@ -80,11 +80,11 @@ func (r *rules) allow(v qube.View, s stages.Subject) bool {
 		argument = otherArgument
 	}
 	sys := systems.Get().(*system)
-	*sys = system{v, s.Source, s.Dest}
-	request := policy.Request{Service: s.Service, Argument: argument, Source: word(s.Source), Target: word(s.Dest)}
+	*sys = system{v, known(s.Source), known(s.Dest)}
+	request := policy.Request{Service: s.Service, Argument: argument, Source: sys.source.Name, Target: sys.dest.Name}
 	if s.Source.Class() == qube.RemoteVM { // which asks through its relay (spec: policy.md 4.3)
 		request.Source, _ = relayOf(v, s.Source)
-		request.RequestedSource = word(s.Source)
+		request.RequestedSource = sys.source.Name
 	}
 	target, allowed := r.compiled.Allows(request, sys)
 	*sys = system{} // a view that may be old soon

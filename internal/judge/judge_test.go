@@ -74,7 +74,7 @@ func named(t require.TestingT, v qube.View, name string) qube.Qube {
 func TestAViewIsASystem(t *testing.T) {
 	v := vectorsSystem(t)
 	_, _, facts := vectors(t)
-	sys := &system{v, qube.Nobody, qube.Nobody}
+	sys := &system{v, known(qube.Nobody), known(qube.Nobody)}
 	var found []string
 	for q := range sys.Qubes() {
 		found = append(found, q.Name)

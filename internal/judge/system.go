@@ -12,7 +12,7 @@ import (
 // look-up.
 type system struct {
 	view         qube.View
-	source, dest qube.Qube
+	source, dest policy.Qube
 }
 
 // known is q as a policy knows it.
@@ -25,10 +25,10 @@ func of(q policy.Qube) qube.Qube { return q.Of.(qube.Qube) }
 // Named finds the qube of that name. A stranger is found, too: see rules.allow.
 func (s *system) Named(name string) (policy.Qube, bool) {
 	switch name {
-	case word(s.dest):
-		return known(s.dest), true
-	case word(s.source):
-		return known(s.source), true
+	case s.dest.Name:
+		return s.dest, true
+	case s.source.Name:
+		return s.source, true
 	}
 	n, err := qube.ParseName(name)
 	if err != nil {

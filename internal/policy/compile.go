@@ -1,6 +1,9 @@
 package policy
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // Compiled is a policy with an index. It decides as Policy does, in a time that hardly depends on how many rules there
 // are: a rule that is asked for by name, uuid, class or keyword is found at once, and only the tags that a policy and a
@@ -10,8 +13,11 @@ import "sync"
 // those for any service. Nothing is merged, so that the index is as large as the policy. In each bucket the rules are
 // grouped by the token of their source, and in each group by that of their target; of rules with the same tokens only the
 // first can ever decide. The smallest number that is found is the first match.
+//
+// Which way a look-up takes depends on the bytes of the word and on the rules, never on whether there is such a qube.
 type Compiled struct {
 	policy   *Policy
+	effects  []*Effect // of each rule; rules that do the same share one, so that few are looked at and stay in the cache
 	services map[string]*service
 	any      *bucket // rules for any service
 }
@@ -19,7 +25,7 @@ type Compiled struct {
 // service is the rules for one service.
 type service struct {
 	any       *bucket // argument
-	arguments map[string]*bucket
+	arguments wordMap[*bucket]
 }
 
 // none is the number of no rule: behind all.
@@ -46,21 +52,22 @@ type group struct {
 	byTarget *index[int32]
 }
 
-// index finds what stands under tokens. Each of these maps and lists is empty where a policy has no such token.
+// index finds what stands under tokens. Each of these maps and lists is empty where a policy has no such token. What most
+// decisions look at stands together at the beginning.
 type index[T any] struct {
-	words         [kinds]T // of kinds without a value
-	names, uuids  map[string]T
-	types         map[string]T
-	templates     map[string]T // @dispvm:NAME
-	templateUUIDs map[string]T
+	names, uuids  wordMap[T]
+	types         wordMap[T]
 	tags          tagged[T]
+	keywords      [kinds]T   // of kinds without a value
+	templates     wordMap[T] // @dispvm:NAME
+	templateUUIDs wordMap[T]
 	templateTags  tagged[T]
 }
 
 // tagged is what stands under tags, the one with the first rule first.
 type tagged[T any] struct {
 	list  []under[T]
-	index map[string]T // if the list is long
+	index wordMap[T] // if the list is long
 }
 
 type under[T any] struct {
@@ -68,19 +75,63 @@ type under[T any] struct {
 	at  T
 }
 
+// wordMap finds what stands under a word. Most words that are looked up are not there: their marks tell so at once, unless
+// another word has the same. The zero one is empty.
+type wordMap[T any] struct {
+	marks uint64 // of all words
+	under map[string]T
+}
+
+// mark is one bit that a word sets. What tells words apart is mostly at their ends.
+func mark(word string) uint64 {
+	if len(word) < 2 {
+		return 1
+	}
+	return 1 << ((word[len(word)-1] + 11*word[len(word)-2] + 29*byte(len(word))) % 64)
+}
+
+func (w *wordMap[T]) put(word string, at T) {
+	if w.under == nil {
+		w.under = map[string]T{}
+	}
+	w.marks |= mark(word)
+	w.under[word] = at
+}
+
+func (w *wordMap[T]) find(word string) (at T, found bool) {
+	if w.marks&mark(word) == 0 {
+		return at, false
+	}
+	at, found = w.under[word]
+	return at, found
+}
+
 // Compile makes the index of p.
 func Compile(p *Policy) *Compiled {
 	c := &Compiled{policy: p, services: map[string]*service{}}
 	type key struct{ service, argument string }
 	cells := map[key][]cell{}
+	effects := map[Effect]*Effect{}
+	once := map[string]string{} // each word, copied close to the others: the rules' own lie scattered in the text of files
+	word := func(s string) string {
+		if _, found := once[s]; !found {
+			once[s] = strings.Clone(s)
+		}
+		return once[s]
+	}
+	token := func(t Token) Token { return Token{t.Kind, word(t.Value)} }
 	for i := range p.rules {
 		r := &p.rules[i]
+		if effects[r.Effect] == nil {
+			effects[r.Effect] = &r.Effect
+		}
+		c.effects = append(c.effects, effects[r.Effect])
 		switch r.Source.Kind {
 		case DispVMName, DispVMUUID, DispVMTag:
 			continue // what is to be is never a source
 		}
-		k := key{r.Service, r.Argument}
-		cells[k] = append(cells[k], cell{int32(i), r.Source, r.Target})
+		k := key{word(r.Service), word(r.Argument)}
+		cells[k] = append(cells[k], cell{int32(i), token(r.Source), token(r.Target)})
 	}
 	for k, list := range cells {
 		b := newBucket(list)
@@ -97,10 +148,7 @@ func Compile(p *Policy) *Compiled {
 			s.any = b
 			continue
 		}
-		if s.arguments == nil {
-			s.arguments = map[string]*bucket{}
-		}
-		s.arguments[k.argument] = b
+		s.arguments.put(k.argument, b)
 	}
 	return c
 }
@@ -129,8 +177,8 @@ func newGroup(list []cell) *group {
 		return &group{few: list}
 	}
 	x := &index[int32]{}
-	for i := range x.words {
-		x.words[i] = none
+	for i := range x.keywords {
+		x.keywords[i] = none
 	}
 	for _, c := range list {
 		x.add(c.target, c.rule)
@@ -154,29 +202,23 @@ func distinct(list []cell) []cell {
 
 // add puts what stands under t, which nothing stands under yet.
 func (x *index[T]) add(t Token, at T) {
-	put := func(m *map[string]T) {
-		if *m == nil {
-			*m = map[string]T{}
-		}
-		(*m)[t.Value] = at
-	}
 	switch t.Kind {
 	case Name:
-		put(&x.names)
+		x.names.put(t.Value, at)
 	case UUID:
-		put(&x.uuids)
+		x.uuids.put(t.Value, at)
 	case Type:
-		put(&x.types)
+		x.types.put(t.Value, at)
 	case DispVMName:
-		put(&x.templates)
+		x.templates.put(t.Value, at)
 	case DispVMUUID:
-		put(&x.templateUUIDs)
+		x.templateUUIDs.put(t.Value, at)
 	case Tag:
 		x.tags.list = append(x.tags.list, under[T]{t.Value, at})
 	case DispVMTag:
 		x.templateTags.list = append(x.templateTags.list, under[T]{t.Value, at})
 	default:
-		x.words[t.Kind] = at
+		x.keywords[t.Kind] = at
 	}
 }
 
@@ -186,9 +228,8 @@ func (x *index[T]) finish() {
 		if len(t.list) <= fewTags {
 			continue
 		}
-		t.index = make(map[string]T, len(t.list))
 		for _, u := range t.list {
-			t.index[u.tag] = u.at
+			t.index.put(u.tag, u.at)
 		}
 	}
 }
@@ -208,18 +249,20 @@ func (c *Compiled) Decide(r Request, sys System) Decision {
 
 // Allows says whether a request is allowed without asking anybody, and for which target: what filters and calls that
 // nobody waits at want to know (spec: policy.md 5). It allocates nothing, unless sys does.
-// A call through a relay, which is written anew, is the exception.
 func (c *Compiled) Allows(r Request, sys System) (target Token, ok bool) {
 	var s search
 	if s.resolve(r, sys) != "" {
 		return Token{}, false
 	}
 	number := s.first(c)
-	if number == none || c.policy.rules[number].Action != Allow {
+	if number == none || c.effects[number].Action != Allow {
 		return Token{}, false
 	}
-	d := s.allow(&c.policy.rules[number])
-	return d.Target, d.Verdict == Allow
+	var to route
+	if _, why := s.follow(c.effects[number], &to); why != "" {
+		return Token{}, false
+	}
+	return to.target.text, true
 }
 
 // Policy is what was compiled.
@@ -228,16 +271,15 @@ func (c *Compiled) Policy() *Policy { return c.policy }
 // search is one search for the first rule that matches.
 type search struct {
 	question
-	best       int32 // of those found
-	sourceTags *tags // if a long list asked for them
-	targetTags *tags
+	best  int32  // of those found
+	lists *lists // if an index asked for tags
 }
 
 // first is the number of the rule that decides.
 func (s *search) first(c *Compiled) int32 {
 	s.best = none
 	if service := c.services[s.Service]; service != nil {
-		if b := service.arguments[s.Argument]; b != nil {
+		if b, found := service.arguments.find(s.Argument); found {
 			s.bucket(b)
 		}
 		if service.any != nil {
@@ -251,26 +293,43 @@ func (s *search) first(c *Compiled) int32 {
 	return s.best
 }
 
-// tags are a qube's tags, for as long as a search lasts.
-type tags struct{ all []string }
+// lists are the tags of the source and of the target, for as long as a search lasts. They are empty until somebody asks.
+type lists struct{ source, target []string }
 
-var spare = sync.Pool{New: func() any { return new(tags) }}
+var spare = sync.Pool{New: func() any { return new(lists) }}
 
-// of gives q's tags, and keeps them at kept.
-func (s *search) of(q Qube, kept **tags) []string {
-	if *kept == nil {
-		*kept = spare.Get().(*tags)
-		(*kept).all = s.sys.AppendTags((*kept).all[:0], q)
+// sourceTags are the tags of the source, asked for once.
+func (s *search) sourceTags() []string {
+	l := s.kept()
+	if len(l.source) == 0 {
+		l.source = s.sys.AppendTags(l.source, s.source.qube)
 	}
-	return (*kept).all
+	return l.source
 }
 
+// targetTags are those of the target, or of the template of one that is to be.
+func (s *search) targetTags() []string {
+	l := s.kept()
+	if len(l.target) == 0 {
+		l.target = s.sys.AppendTags(l.target, s.target.qube)
+	}
+	return l.target
+}
+
+func (s *search) kept() *lists {
+	if s.lists == nil {
+		s.lists = spare.Get().(*lists)
+	}
+	return s.lists
+}
+
+// release gives back what was borrowed.
 func (s *search) release() {
-	for _, t := range []*tags{s.sourceTags, s.targetTags} {
-		if t != nil {
-			clear(t.all) // strings of an inventory that may be gone soon
-			spare.Put(t)
-		}
+	if l := s.lists; l != nil {
+		clear(l.source) // strings of an inventory that may be gone soon
+		clear(l.target)
+		l.source, l.target = l.source[:0], l.target[:0]
+		spare.Put(l)
 	}
 }
 
@@ -290,25 +349,21 @@ func (s *search) bucket(b *bucket) {
 		return
 	}
 	p := &s.source
-	s.group(x.words[All])
+	s.group(x.keywords[All])
 	if p.dom0 {
-		s.group(x.words[AdminVM])
+		s.group(x.keywords[AdminVM])
 	} else {
-		s.group(x.words[AnyVM])
+		s.group(x.keywords[AnyVM])
 	}
-	s.group(x.names[p.name])
-	if len(x.uuids) > 0 {
-		s.group(x.uuids[p.uuid])
-	}
+	s.from(&x.names, p.name)
+	s.from(&x.uuids, p.uuid)
 	if !p.known {
 		return
 	}
-	if len(x.types) > 0 {
-		s.group(x.types[p.qube.Class])
-	}
-	if x.tags.index != nil {
-		for _, tag := range s.of(p.qube, &s.sourceTags) {
-			s.group(x.tags.index[tag])
+	s.from(&x.types, p.qube.Class)
+	if x.tags.index.under != nil {
+		for _, tag := range s.sourceTags() {
+			s.from(&x.tags.index, tag)
 		}
 		return
 	}
@@ -320,6 +375,13 @@ func (s *search) bucket(b *bucket) {
 		if s.sys.HasTag(p.qube, u.tag) {
 			s.group(u.at)
 		}
+	}
+}
+
+// from looks among rules whose source is word.
+func (s *search) from(w *wordMap[*group], word string) {
+	if g, found := w.find(word); found {
+		s.group(g)
 	}
 }
 
@@ -343,29 +405,29 @@ func (s *search) group(g *group) {
 		return
 	}
 	p := &s.target
-	s.found(x.words[All])
+	s.found(x.keywords[All])
 	if !p.dom0 {
-		s.found(x.words[AnyVM])
+		s.found(x.keywords[AnyVM])
 	}
 	switch p.text.Kind {
 	case Default:
-		s.found(x.words[Default])
+		s.found(x.keywords[Default])
 	case DispVM:
-		s.found(x.words[DispVM])
-		s.under(x.templates, p.name)
+		s.found(x.keywords[DispVM])
+		s.to(&x.templates, p.name)
 		s.tagged(&x.templateTags, p)
 	case DispVMName, DispVMUUID:
-		s.under(x.templates, p.name)
-		s.under(x.templateUUIDs, p.uuid)
+		s.to(&x.templates, p.name)
+		s.to(&x.templateUUIDs, p.uuid)
 		s.tagged(&x.templateTags, p)
 	default:
 		if p.dom0 {
-			s.found(x.words[AdminVM])
+			s.found(x.keywords[AdminVM])
 		}
-		s.under(x.names, p.name)
-		s.under(x.uuids, p.uuid)
+		s.to(&x.names, p.name)
+		s.to(&x.uuids, p.uuid)
 		if p.known {
-			s.under(x.types, p.qube.Class)
+			s.to(&x.types, p.qube.Class)
 		}
 		s.tagged(&x.tags, p)
 	}
@@ -373,11 +435,10 @@ func (s *search) group(g *group) {
 
 func (s *search) found(rule int32) { s.best = min(s.best, rule) }
 
-func (s *search) under(m map[string]int32, value string) {
-	if len(m) > 0 {
-		if rule, ok := m[value]; ok {
-			s.found(rule)
-		}
+// to looks for the rule whose target is word.
+func (s *search) to(w *wordMap[int32], word string) {
+	if rule, found := w.find(word); found {
+		s.found(rule)
 	}
 }
 
@@ -385,9 +446,9 @@ func (s *search) under(m map[string]int32, value string) {
 func (s *search) tagged(t *tagged[int32], p *party) {
 	switch {
 	case !p.known:
-	case t.index != nil:
-		for _, tag := range s.of(p.qube, &s.targetTags) {
-			s.under(t.index, tag)
+	case t.index.under != nil:
+		for _, tag := range s.targetTags() {
+			s.to(&t.index, tag)
 		}
 	default:
 		for i := range t.list {

@@ -125,3 +125,19 @@ func TestADecisionAllocatesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestAskingWhetherARelayIsCalledAllocatesNothing: what it would be called for is not written.
+func TestAskingWhetherARelayIsCalledAllocatesNothing(t *testing.T) {
+	if raced {
+		t.Skip("the race detector allocates")
+	}
+	p, err := policy.Parse("p", "x * work far allow\n")
+	require.NoError(t, err)
+	c, r := policy.Compile(p), policy.Request{Service: "x", Argument: "+", Source: "work", Target: "far"}
+	sys := policy.NewTable(policy.Facts{Name: "work"}, policy.Facts{Name: "relay"},
+		policy.Facts{Name: "far", Class: "RemoteVM", Relay: "relay", Transport: "x.Proxy"})
+	target, ok := c.Allows(r, sys)
+	assert.True(t, ok)
+	assert.Equal(t, policy.Token{Kind: policy.Name, Value: "far"}, target)
+	assert.Zero(t, testing.AllocsPerRun(20, func() { c.Allows(r, sys) }))
+}

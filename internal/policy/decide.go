@@ -335,19 +335,59 @@ func (p *Policy) conclude(q *question, r *Rule) Decision {
 	return d
 }
 
-// allow follows a rule that allows to where it leads.
+// route is where a rule that allows leads.
+type route struct {
+	target    party
+	relay     party  // of a target that is a RemoteVM
+	transport string // what the relay is called for; empty: there is none
+}
+
+// allow is a rule that allows, if it leads anywhere (spec: policy.md 4.6, 4.9).
 func (q *question) allow(r *Rule) Decision {
-	target, why := q.destination(r.Redirect)
-	switch {
-	case why != "":
-		return q.deny(AtRule, why, r)
-	case !r.Autostart && !q.runs(&target):
-		d := q.deny(AtRule, AutostartRefused, r)
-		d.Notify = r.Notify
+	var to route
+	if stage, why := q.follow(&r.Effect, &to); why != "" {
+		d := q.deny(stage, why, r)
+		d.Notify = why != AutostartRefused || r.Notify
 		return d
 	}
-	d := Decision{Verdict: Allow, Rule: r, Notify: r.Notify, User: r.User, Autostart: r.Autostart, Target: target.text, request: q.target.text}
-	return q.execute(d, target)
+	d := Decision{Verdict: Allow, Rule: r, Notify: r.Notify, User: r.User, Autostart: r.Autostart, Target: to.target.text, request: q.target.text}
+	d.impersonate = q.RequestedSource
+	where := &to.target
+	if to.transport != "" {
+		d.service = to.transport + "+" + q.target.text.String() + "+" + q.Service + q.Argument
+		where = &to.relay
+	}
+	d.where = where.text
+	switch {
+	case where.dom0:
+		d.where = Token{Name, dom0}
+	case where.known && where.disposable():
+		d.identity = Token{DispVMUUID, where.uuid}
+	case where.known:
+		d.identity = Token{UUID, where.uuid}
+	}
+	return d
+}
+
+// follow finds out where the effect of a rule that allows leads, or why it leads nowhere.
+func (q *question) follow(e *Effect, to *route) (Stage, Why) {
+	var why Why
+	switch to.target, why = q.destination(e.Redirect); {
+	case why != "":
+		return AtRule, why
+	case !e.Autostart && !q.runs(&to.target):
+		return AtRule, AutostartRefused
+	case to.target.text == q.source.text: // textually: a name and a uuid are two texts
+		return AtExecute, Loopback
+	}
+	if to.target.known && to.target.qube.Class == remoteVM && !to.target.disposable() {
+		name, transport := q.sys.Relay(to.target.qube)
+		to.relay, to.transport = find(Token{Name, name}, q.sys), transport
+		if name == "" || transport == "" || !to.relay.known {
+			return AtExecute, NoRelay
+		}
+	}
+	return Granted, ""
 }
 
 // destination is where a call goes, or why it goes nowhere.
@@ -394,33 +434,6 @@ func (q *question) runs(p *party) bool {
 }
 
 func (p *party) disposable() bool { return p.text.Kind == DispVMName || p.text.Kind == DispVMUUID }
-
-// execute is what qrexec is told to do, or why it can not (spec: policy.md 4.9).
-func (q *question) execute(d Decision, target party) Decision {
-	if target.text == q.source.text { // textually: a name and a uuid are two texts
-		return q.deny(AtExecute, Loopback, d.Rule)
-	}
-	d.impersonate = q.RequestedSource
-	if target.known && target.qube.Class == remoteVM && !target.disposable() {
-		name, transport := q.sys.Relay(target.qube)
-		relay := find(Token{Name, name}, q.sys)
-		if name == "" || transport == "" || !relay.known {
-			return q.deny(AtExecute, NoRelay, d.Rule)
-		}
-		d.service = transport + "+" + q.target.text.String() + "+" + q.Service + q.Argument
-		target = relay
-	}
-	d.where = target.text
-	switch {
-	case target.dom0:
-		d.where = Token{Name, dom0}
-	case target.known && target.disposable():
-		d.identity = Token{DispVMUUID, target.uuid}
-	case target.known:
-		d.identity = Token{UUID, target.uuid}
-	}
-	return d
-}
 
 // ask is a question to a person, if there is something to choose from.
 func (p *Policy) ask(q *question, r *Rule) Decision {
