@@ -17,15 +17,15 @@ simulated: {host_memory_mib: 8000, host_cpus: 4, start_order: [net]}
 	fixedLabels = "labels:\n  - {name: teal, color: \"0x008080\"}\n"
 	fixedPools  = "pools:\n  - {name: vast, driver: file}\n"
 	fixedQubes  = `qubes:
-  - {name: base, class: TemplateVM, uuid: 00000000-0000-4000-8000-00000000000a, qid: 1, features: {qrexec: "1"}}
-  - {name: mgmt, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000b, qid: 2, properties: {template: base, netvm: "", default_dispvm: dvm}}
-  - {name: work, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000c, qid: 3, properties: {template: base, netvm: ""}, features: {there: "1"}}
-  - {name: dvm, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000d, qid: 4, properties: {template: base, template_for_dispvms: true, netvm: ""}}
-  - {name: net, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000e, qid: 5, state: Running, properties: {provides_network: true, netvm: "", memory: 400, maxmem: 400}}
-  - {name: alone, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000f, qid: 6, properties: {netvm: "", provides_network: true}}
-  - {name: spare, class: DispVM, uuid: 00000000-0000-4000-8000-000000000010, qid: 7, properties: {template: dvm, netvm: ""}}
-  - {name: idle, class: AppVM, uuid: 00000000-0000-4000-8000-000000000012, qid: 9, properties: {template: base, template_for_dispvms: true, netvm: ""}}
-  - {name: far, class: RemoteVM, uuid: 00000000-0000-4000-8000-000000000011, qid: 8}
+  - {name: base, class: TemplateVM, uuid: 00000000-0000-4000-8000-00000000000a, qid: 1, features: {qrexec: "1"}, tags: [shown]}
+  - {name: mgmt, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000b, qid: 2, properties: {template: base, netvm: "", default_dispvm: dvm}, tags: [shown]}
+  - {name: work, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000c, qid: 3, properties: {template: base, netvm: ""}, features: {there: "1"}, tags: [shown]}
+  - {name: dvm, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000d, qid: 4, properties: {template: base, template_for_dispvms: true, netvm: ""}, tags: [shown]}
+  - {name: net, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000e, qid: 5, state: Running, properties: {provides_network: true, netvm: "", memory: 400, maxmem: 400}, tags: [shown]}
+  - {name: alone, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000f, qid: 6, properties: {netvm: "", provides_network: true}, tags: [shown]}
+  - {name: spare, class: DispVM, uuid: 00000000-0000-4000-8000-000000000010, qid: 7, properties: {template: dvm, netvm: ""}, tags: [shown]}
+  - {name: idle, class: AppVM, uuid: 00000000-0000-4000-8000-000000000012, qid: 9, properties: {template: base, template_for_dispvms: true, netvm: ""}, tags: [shown]}
+  - {name: far, class: RemoteVM, uuid: 00000000-0000-4000-8000-000000000011, qid: 8, tags: [shown]}
 `
 	source = "mgmt"
 )

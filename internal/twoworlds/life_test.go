@@ -6,9 +6,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"sallyport/messages/qube"
-	"sallyport/stages"
 )
 
 // TestAHiddenLife: whatever is done to a qube and with it, who may not see it hears nothing, though it uses the network,
@@ -40,7 +37,7 @@ func TestAHiddenLife(t *testing.T) {
 	}
 	var told [2][]string
 	for i := range told {
-		w := begin(t, options{inventory: kind{}.inventory(false), judge: hides(true), quiet: true})
+		w := begin(t, options{inventory: kind{}.inventory(false), judge: obeying(byName), quiet: true})
 		s := w.subscribe(source)
 		for _, r := range quiet {
 			require.True(t, strings.HasPrefix(w.call(r), "0\x00"), "%+v", r)
@@ -60,7 +57,7 @@ func TestAHiddenLife(t *testing.T) {
 func TestWishesNameNobody(t *testing.T) {
 	for _, k := range hiddenQubes {
 		t.Run(k.what, func(t *testing.T) {
-			p := newPair(t, k, func() stages.Judge { return hides(true) })
+			p := newPair(t, k, byName)
 			for i, wish := range []request{
 				{source, "admin.vm.feature.Set+set-created-guivm", "mgmt", "{X}"},
 				{source, "admin.vm.feature.Set+tag-created-vm-with", "mgmt", "created-by-{X}"},
@@ -81,7 +78,7 @@ func TestWishesNameNobody(t *testing.T) {
 // events tell who sees it; dom0 is told all.
 func TestANetvmThatFails(t *testing.T) {
 	k := ghost("class: StandaloneVM, properties: {provides_network: true, netvm: ''}, features: {prohibit-start: 'a secret reason'}")
-	w := begin(t, options{inventory: k.inventory(true), judge: hides(true), quiet: true})
+	w := begin(t, options{inventory: k.inventory(true), judge: obeying(byName), quiet: true})
 	w.dom0("admin.vm.property.Set+netvm", "work", hiddenName)
 	of := w.subscribe(source)
 	everything := w.subscribe("dom0")
@@ -100,9 +97,7 @@ func TestANetvmThatFails(t *testing.T) {
 
 // TestWhatAQubeHasIsTheSameForAll who may ask, whether or not they see what it follows from.
 func TestWhatAQubeHasIsTheSameForAll(t *testing.T) {
-	nobody := newJudge(func(_, method string, _ qube.Qube) bool {
-		return method != "admin.vm.List" && method != "admin.pool.List"
-	})
+	nobody := obeying("admin.vm.List * mgmt @adminvm deny\nadmin.vm.List * mgmt @anyvm deny\n" + hidesSystem + allowsRest)
 	w := begin(t, options{inventory: head + "pools:\n  - {name: default, driver: file}\n" + fixedQubes, judge: nobody, quiet: true})
 	for _, r := range []request{
 		{"dom0", "admin.vm.property.Set+netvm", "work", "net"}, // which has its own from nobody

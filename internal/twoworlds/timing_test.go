@@ -68,7 +68,7 @@ func timings() (all []timed) {
 func TestTiming(t *testing.T) {
 	k := hiddenQubes[1]
 	k.qube = strings.Replace(k.qube, "properties:", "features: {there: '1'}, properties:", 1)
-	w := begin(t, options{inventory: k.inventory(true) + crowd(1000), judge: hides(true), forgets: true})
+	w := begin(t, options{inventory: k.inventory(true) + crowd(1000), judge: obeying(byName), forgets: true})
 	table := &strings.Builder{}
 	columns := tabwriter.NewWriter(table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(columns, "code path\tsamples\thidden µs\tabsent µs\tdifference ns\tt\td\t")
