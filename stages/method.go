@@ -93,7 +93,8 @@ type Method[A, P any] struct {
 	Requires func(v qube.View, dest qube.Qube, arg A) bool
 
 	// PerItem, of a method that lists, says which call a source other than dom0 must be allowed to make for an item to be in
-	// its list; it leaves the source out. Nil: an item needs no permission of its own.
+	// its list; it leaves the source out. So it does for what a method finds by a secret, if there is to be such a thing for
+	// that source. Nil: an item needs no permission of its own.
 	PerItem func(dest qube.Qube, item qube.Noun) Subject
 
 	// Exactly one of these. The view and the transaction show only what the source may see.
@@ -200,7 +201,8 @@ func (g Grant[A, P]) Dest() qube.Qube { return g.dest }
 // KeepsAll reports whether no item is taken from a list for this caller's sake.
 func (g Grant[A, P]) KeepsAll() bool { return len(g.filters) == 0 }
 
-// Keeps reports whether item may stay in a list for this caller. Methods that list ask it of every item.
+// Keeps reports whether item may stay in a list for this caller. Methods that list ask it of every item, and others of what
+// a secret leads to: see Method.PerItem.
 func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 	for _, keeps := range g.filters {
 		if !keeps(item) {

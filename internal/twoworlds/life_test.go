@@ -6,6 +6,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sallyport/internal/judge"
+	"sallyport/internal/policy"
 )
 
 // TestAHiddenLife: whatever is done to a qube and with it, who may not see it hears nothing, though it uses the network,
@@ -122,4 +125,37 @@ func TestWhatAQubeHasIsTheSameForAll(t *testing.T) {
 	}
 	assert.Equal(t, w.call(request{"dom0", "admin.property.GetAll", "dom0", ""}), w.call(request{source, "admin.property.GetAll", "dom0", ""}))
 	assert.Contains(t, w.call(request{source, "admin.property.Get+default_pool", "dom0", ""}), " default")
+}
+
+// TestATokenIsWorthNoMoreThanTheCallThatGaveIt: one for a qube that is removed, may be seen no more, or may be copied no
+// more, is like one that there never was.
+func TestATokenIsWorthNoMoreThanTheCallThatGaveIt(t *testing.T) {
+	const never, good = "2\x00QubesVolumeCopyTokenNotFoundError\x00\x00there is no such token\x00", "0\x00"
+	untag := func(w *world, _ *judge.Judge) { w.dom0("admin.vm.tag.Remove+shown", "idle", "") }
+	for name, c := range map[string]struct {
+		meanwhile func(*world, *judge.Judge)
+		by, want  string
+	}{
+		"nothing":              {func(*world, *judge.Judge) {}, source, good},
+		"it is removed":        {func(w *world, _ *judge.Judge) { w.dom0("admin.vm.Remove", "idle", "") }, source, never},
+		"it is hidden":         {untag, source, never},
+		"it is hidden by name": {func(_ *world, j *judge.Judge) { j.Use(must(policy.Parse("p", "* * mgmt idle deny\n"+allowsRest))) }, source, never},
+		"it is seen, and not to be copied": {func(_ *world, j *judge.Judge) {
+			j.Use(must(policy.Parse("p", "admin.vm.volume.CloneFrom * mgmt idle deny\n"+allowsRest)))
+		}, source, never},
+		"the volume is not to be copied": {func(_ *world, j *judge.Judge) {
+			j.Use(must(policy.Parse("p", "admin.vm.volume.CloneFrom +private mgmt idle deny\n"+allowsRest)))
+		}, source, never},
+		"dom0 sees everything": {untag, "dom0", good},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := obeying(byTag)
+			w := begin(t, options{inventory: kind{}.inventory(false), judge: j, quiet: true})
+			token := strings.TrimPrefix(w.call(request{c.by, "admin.vm.volume.CloneFrom+private", "idle", ""}), "0\x00")
+			c.meanwhile(w, j)
+			assert.Equal(t, c.want, w.call(request{c.by, "admin.vm.volume.CloneTo+private", "work", token}))
+			assert.Equal(t, never, w.call(request{c.by, "admin.vm.volume.CloneTo+private", "work", token}), "it is used up")
+			assert.Equal(t, never, w.call(request{c.by, "admin.vm.volume.CloneTo+private", "work", strings.Repeat("x", 32)}))
+		})
+	}
 }
