@@ -58,6 +58,7 @@ const (
 	hidesSystem = `
 admin.label.List       *             mgmt @adminvm deny
 admin.pool.List        *             mgmt @adminvm deny
+admin.pool.volume.List +linux-kernel mgmt @adminvm deny
 `
 	hidesGhost = "* * mgmt ghost deny\n"
 	allowsRest = "* * mgmt @adminvm allow target=dom0\n* * mgmt @anyvm allow target=dom0\n"

@@ -159,3 +159,25 @@ func TestATokenIsWorthNoMoreThanTheCallThatGaveIt(t *testing.T) {
 		})
 	}
 }
+
+// TestKernels are shown to whom policy lets list the volumes of their pool. Anybody else can name the one alone that the
+// qube has, as he may ask for that.
+func TestKernels(t *testing.T) {
+	const installed, lists = "6.6.1-1.fc37", "admin.pool.volume.List +linux-kernel mgmt @adminvm allow target=dom0\n"
+	for rules, sees := range map[string]bool{byName: false, byTag: false, lists + byName: true} {
+		w := begin(t, options{inventory: kind{}.inventory(false), judge: obeying(rules), quiet: true})
+		set := func(method, dest, kernel string) bool {
+			return strings.HasPrefix(w.call(request{source, method, dest, kernel}), "0\x00")
+		}
+		assert.Equal(t, sees, set("admin.vm.property.Set+kernel", "work", installed))
+		assert.Equal(t, sees, set("admin.property.Set+default_kernel", "dom0", installed))
+		assert.False(t, set("admin.vm.property.Set+kernel", "work", hiddenName))
+		w.dom0("admin.property.Set+default_kernel", "dom0", installed)
+		for _, q := range []string{"alone", "base", "dvm"} { // by default, which for dvm is what base has
+			assert.True(t, set("admin.vm.property.Set+kernel", q, installed), q)
+		}
+		assert.True(t, set("admin.property.Set+default_kernel", "dom0", installed))
+		assert.True(t, set("admin.vm.property.Set+kernel", "alone", ""))
+		assert.Equal(t, sees, set("admin.vm.property.Set+kernel", "alone", installed), "it has that no more")
+	}
+}

@@ -108,7 +108,7 @@ func TestCallsOfTheTableAreWell(t *testing.T) {
 // TestTwoWorlds: whatever is named in destination, argument or payload, it makes no difference whether it is absent, or
 // present and hidden (design: 2, invariant 4).
 func TestTwoWorlds(t *testing.T) {
-	for _, k := range slices.Concat(hiddenQubes, []kind{hiddenLabel, hiddenPool}) {
+	for _, k := range hiddenKinds {
 		t.Run(k.what, func(t *testing.T) { twoWorlds(t, k, byName) })
 	}
 	t.Run("whose policy names nobody", func(t *testing.T) { twoWorlds(t, hiddenQubes[0], byTag) })
@@ -154,6 +154,8 @@ func (w what) fits(k kind) bool {
 		return k.label != ""
 	case aPool:
 		return k.pool != ""
+	case aKernel:
+		return k.kernel != ""
 	case oneQube:
 		return k.what == hiddenQubes[0].what
 	}
@@ -178,6 +180,8 @@ func TestTheTestCanSee(t *testing.T) {
 		{hiddenLabel, request{source, "admin.label.Get+" + hiddenName, "dom0", ""}},
 		{hiddenPool, request{source, "admin.vm.CreateInPool.AppVM", "dom0", "name=new label=red pool=" + hiddenName}},
 		{hiddenPool, request{source, "admin.property.Set+default_pool", "dom0", hiddenName}},
+		{hiddenKernel, request{source, "admin.vm.property.Set+kernel", "work", hiddenName}},
+		{hiddenKernel, request{source, "admin.property.Set+default_kernel", "dom0", hiddenName}},
 	} {
 		var replies [2]string
 		for i := range replies {
