@@ -214,14 +214,11 @@ func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 
 // Sees reports whether e may be shown to this caller, as it is judged on v: whether policy lets him make the call with
 // e's name as the argument, on the qube that e is about, or else on dom0 (spec: extensions.md 3). An event of one qube about
-// another, as that it uses its network now, takes both (SAFER: it would tell who is there).
+// another, as that it uses its network now, takes both: see qube.Event.
 func (g Grant[A, P]) Sees(v qube.View, e qube.Event) bool {
 	if g.allows != nil {
 		arg := strings.ReplaceAll(e.Name, ":", "_")
-		if !g.allows(v, concerned(e), arg) {
-			return false
-		}
-		if other := e.Arg("vm"); other != "" && e.Subject != (qube.Name{}) && !g.allows(v, qubeNamed(other), arg) {
+		if !g.allows(v, concerned(e), arg) || e.Other != (qube.Name{}) && !g.allows(v, qube.ByName(e.Other), arg) {
 			return false
 		}
 	}
@@ -241,15 +238,11 @@ func concerned(e qube.Event) qube.Ref {
 	}
 	for _, a := range e.Args {
 		if a.Key == "vm" {
-			return qubeNamed(a.Value)
+			name, _ := qube.ParseName(a.Value)
+			return qube.ByName(name)
 		}
 	}
 	return qube.ByName(qube.Dom0)
-}
-
-func qubeNamed(s string) qube.Ref {
-	name, _ := qube.ParseName(s)
-	return qube.ByName(name)
 }
 
 // malformed gives err if it is an exception, and otherwise what the field at fault is.

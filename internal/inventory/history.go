@@ -101,6 +101,7 @@ type (
 		Subject string   `json:"s,omitempty"`
 		Name    string   `json:"n"`
 		Args    []string `json:"a,omitempty"` // keys and values in turn
+		Other   string   `json:"o,omitempty"`
 		Pre     bool     `json:"p,omitempty"`
 	}
 )
@@ -112,7 +113,7 @@ func factOf(b qube.Batch, after qube.Revision) batchFact {
 		for _, a := range e.Args {
 			args = append(args, a.Key, a.Value)
 		}
-		f.Events[i] = eventFact{e.Subject.Shown(), e.Name, args, e.Pre}
+		f.Events[i] = eventFact{e.Subject.Shown(), e.Name, args, e.Other.Shown(), e.Pre}
 	}
 	return f
 }
@@ -123,6 +124,9 @@ func (f batchFact) batch(p *parser) qube.Batch {
 		ev := qube.Event{Name: e.Name, Pre: e.Pre}
 		if e.Subject != "" {
 			ev.Subject = parse(p, e.Subject, qube.ParseName)
+		}
+		if e.Other != "" {
+			ev.Other = parse(p, e.Other, qube.ParseName)
 		}
 		for i := 0; i+1 < len(e.Args); i += 2 {
 			ev.Args = append(ev.Args, qube.EventArg{Key: e.Args[i], Value: e.Args[i+1]})

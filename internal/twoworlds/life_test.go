@@ -181,3 +181,102 @@ func TestKernels(t *testing.T) {
 		assert.Equal(t, sees, set("admin.vm.property.Set+kernel", "alone", installed), "it has that no more")
 	}
 }
+
+// TestEventsAboutTwo: an event of a qube that the source sees, about one that it does not, is as if it had not been.
+func TestEventsAboutTwo(t *testing.T) {
+	refused := func(w *world, method, dest, payload string) {
+		frame := w.call(request{"dom0", method, dest, payload})
+		require.True(t, strings.HasPrefix(frame, "2\x00QubesVM"), "%q", frame)
+	}
+	for what, c := range map[string]struct {
+		before, happens func(*world)
+		event           string // as dom0 is told of it
+		more            bool   // something else happens, which the source is told of
+	}{
+		"a client that runs": {
+			func(w *world) {
+				w.dom0("admin.vm.Create.StandaloneVM", "dom0", "name=ghost label=red")
+				w.dom0("admin.vm.property.Set+netvm", hiddenName, "")
+				w.dom0("admin.vm.Start", hiddenName, "")
+			},
+			func(w *world) { w.dom0("admin.vm.property.Set+netvm", hiddenName, "net") },
+			"1 net net-domain-connect vm=ghost", false,
+		},
+		"a copy of its volume": {
+			func(w *world) { w.dom0("admin.vm.Create.TemplateVM", "dom0", "name=ghost label=red") },
+			func(w *world) {
+				w.dom0("admin.vm.volume.CloneTo+private", "work", w.dom0("admin.vm.volume.CloneFrom+private", hiddenName, ""))
+			},
+			"1 work domain-import-volume name=private source=<Volume varlibqubes:vm-templates/ghost/private>", false,
+		},
+		"what a qube shall refer to, and is refused": {
+			func(w *world) {
+				w.dom0("admin.vm.Create.TemplateVM", "dom0", "name=ghost label=red")
+				w.dom0("admin.vm.Start", "work", "")
+			},
+			func(w *world) { refused(w, "admin.vm.property.Set+template", "work", hiddenName) },
+			"1 work property-pre-set:template name=template newvalue=ghost oldvalue=base", false,
+		},
+		"what the system shall refer to, and is refused": {
+			func(w *world) {
+				w.dom0("admin.vm.Create.StandaloneVM", "dom0", "name=ghost label=red")
+				w.dom0("admin.vm.property.Set+netvm", hiddenName, "")
+				w.dom0("admin.vm.property.Set+provides_network", hiddenName, "True")
+				w.dom0("admin.vm.property.Reset+netvm", "work", "")
+				w.dom0("admin.vm.Start", "work", "")
+			},
+			func(w *world) { refused(w, "admin.property.Set+default_netvm", "dom0", hiddenName) },
+			"1  property-pre-set:default_netvm name=default_netvm newvalue=ghost oldvalue=net", false,
+		},
+		"a disposable that somebody else uses": {
+			func(w *world) {
+				w.dom0("admin.vm.feature.Set+supported-rpc.qubes.WaitForRunningSystem", "dvm", "1")
+				w.dom0("admin.vm.feature.Set+supported-rpc.qubes.WaitForSession", "dvm", "1")
+				w.dom0("admin.vm.feature.Set+preload-dispvm-max", "dvm", "1")
+				w.dom0("admin.vm.CreateDisposable+preload", "dvm", "")
+			},
+			func(w *world) { w.dom0("admin.vm.CreateDisposable", "dvm", "") },
+			"1 dvm domain-preload-dispvm-used dispvm=disp2 delay=3", true,
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := begin(t, options{inventory: kind{}.inventory(false), judge: obeying("* * mgmt disp2 deny\n" + byName), quiet: true})
+			c.before(w)
+			told, everything := w.subscribe(source), w.subscribe("dom0")
+			c.happens(w)
+			assert.Contains(t, strings.Join(everything.sinceLast("mgmt"), "\n"), c.event)
+			heard := told.sinceLast("mgmt")
+			assert.NotContains(t, strings.Join(heard, "\n"), c.event)
+			assert.Equal(t, c.more, len(heard) > 0, "%s", heard)
+		})
+	}
+}
+
+// TestWhatAQubeRefersTo is told to whoever may ask for it, by events as by calls, though not before it is so.
+func TestWhatAQubeRefersTo(t *testing.T) {
+	k := ghost("class: StandaloneVM, properties: {provides_network: true, netvm: ''}")
+	w := begin(t, options{inventory: k.inventory(true), judge: obeying(byName), quiet: true})
+	told, everything := w.subscribe(source), w.subscribe("dom0")
+	for _, p := range []struct{ method, get, dest, who string }{
+		{"admin.vm.property.Set+netvm", "admin.vm.property.Get+netvm", "work", "work"},
+		{"admin.vm.property.Set+guivm", "admin.vm.property.Get+guivm", "work", "work"},
+		{"admin.property.Set+updatevm", "admin.property.Get+updatevm", "dom0", ""},
+	} {
+		_, property, _ := strings.Cut(p.method, "+")
+		set := "property-set:" + property + " name=" + property + " newvalue="
+		w.dom0(p.method, p.dest, hiddenName)
+		assert.Contains(t, w.call(request{source, p.get, p.dest, ""}), " "+hiddenName)
+		w.dom0(p.method, p.dest, "")
+		all, heard := strings.Join(everything.sinceLast("mgmt"), "\n"), strings.Join(told.sinceLast("mgmt"), "\n")
+		for _, what := range []string{"1 " + p.who + " " + set + "ghost oldvalue=", "1 " + p.who + " " + set + "None oldvalue=ghost"} {
+			assert.Contains(t, all, what)
+			assert.Contains(t, heard, what)
+		}
+		announced := "property-pre-set:" + property + " name=" + property + " newvalue="
+		assert.Contains(t, all, announced+"ghost")
+		assert.NotContains(t, heard, announced+"ghost")
+		assert.Contains(t, heard, announced+"None oldvalue=ghost")
+	}
+	w.dom0("admin.property.Set+default_guivm", "dom0", hiddenName)
+	assert.Contains(t, told.sinceLast("mgmt"), "1 idle property-set:guivm name=guivm newvalue=ghost oldvalue=dom0", "which follows it")
+}

@@ -86,7 +86,7 @@ func volumes() []stages.Entry {
 				case g.Dest().State() != qube.Halted:
 					return messages.Empty, exception.New(exception.QubesVMNotHaltedError, "qube %s is to be halted, or it would overwrite the copy", g.Dest())
 				}
-				return messages.Empty, storage.Import(tx, g.Dest(), to, volume)
+				return messages.Empty, storage.Import(tx, g.Dest(), to, from, volume)
 			},
 		}),
 	}
