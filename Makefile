@@ -12,8 +12,8 @@ test: ## all tests
 race: ## all tests with the race detector
 	go test -race ./...
 
-long: ## all tests, taking their time: more power cuts, kills, crashes
-	SALLYPORT_LONG=1 go test -timeout 60m ./...
+long: ## all tests, taking their time: more power cuts, kills, crashes; half an hour of timings
+	SALLYPORT_LONG=1 go test -timeout 120m ./...
 
 ci: ## all that has to hold before a change lands
 	.ci/run

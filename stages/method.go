@@ -93,7 +93,8 @@ type Method[A, P any] struct {
 	Requires func(v qube.View, dest qube.Qube, arg A) bool
 
 	// PerItem, of a method that lists, says which call a source other than dom0 must be allowed to make for an item to be in
-	// its list; it leaves the source out. Nil: an item needs no permission of its own.
+	// its list; it leaves the source out. So it does for what a method finds by a secret, if there is to be such a thing for
+	// that source. Nil: an item needs no permission of its own.
 	PerItem func(dest qube.Qube, item qube.Noun) Subject
 
 	// Exactly one of these. The view and the transaction show only what the source may see.
@@ -200,7 +201,8 @@ func (g Grant[A, P]) Dest() qube.Qube { return g.dest }
 // KeepsAll reports whether no item is taken from a list for this caller's sake.
 func (g Grant[A, P]) KeepsAll() bool { return len(g.filters) == 0 }
 
-// Keeps reports whether item may stay in a list for this caller. Methods that list ask it of every item.
+// Keeps reports whether item may stay in a list for this caller. Methods that list ask it of every item, and others of what
+// a secret leads to: see Method.PerItem.
 func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 	for _, keeps := range g.filters {
 		if !keeps(item) {
@@ -212,14 +214,11 @@ func (g Grant[A, P]) Keeps(item qube.Noun) bool {
 
 // Sees reports whether e may be shown to this caller, as it is judged on v: whether policy lets him make the call with
 // e's name as the argument, on the qube that e is about, or else on dom0 (spec: extensions.md 3). An event of one qube about
-// another, as that it uses its network now, takes both (SAFER: it would tell who is there).
+// another, as that it uses its network now, takes both: see qube.Event.
 func (g Grant[A, P]) Sees(v qube.View, e qube.Event) bool {
 	if g.allows != nil {
 		arg := strings.ReplaceAll(e.Name, ":", "_")
-		if !g.allows(v, concerned(e), arg) {
-			return false
-		}
-		if other := e.Arg("vm"); other != "" && e.Subject != (qube.Name{}) && !g.allows(v, qubeNamed(other), arg) {
+		if !g.allows(v, concerned(e), arg) || e.Other != (qube.Name{}) && !g.allows(v, qube.ByName(e.Other), arg) {
 			return false
 		}
 	}
@@ -239,15 +238,11 @@ func concerned(e qube.Event) qube.Ref {
 	}
 	for _, a := range e.Args {
 		if a.Key == "vm" {
-			return qubeNamed(a.Value)
+			name, _ := qube.ParseName(a.Value)
+			return qube.ByName(name)
 		}
 	}
 	return qube.ByName(qube.Dom0)
-}
-
-func qubeNamed(s string) qube.Ref {
-	name, _ := qube.ParseName(s)
-	return qube.ByName(name)
 }
 
 // malformed gives err if it is an exception, and otherwise what the field at fault is.

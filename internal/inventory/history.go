@@ -151,6 +151,7 @@ type (
 		Subject string   `json:"s,omitempty"`
 		Name    string   `json:"n"`
 		Args    []string `json:"a,omitempty"` // keys and values in turn
+		Other   string   `json:"o,omitempty"`
 		Pre     bool     `json:"p,omitempty"`
 	}
 )
@@ -162,7 +163,7 @@ func (h *happening) fact() batchFact {
 		for _, a := range e.Args {
 			args = append(args, a.Key, a.Value)
 		}
-		f.Events[i] = eventFact{e.Subject.Shown(), e.Name, args, e.Pre}
+		f.Events[i] = eventFact{e.Subject.Shown(), e.Name, args, e.Other.Shown(), e.Pre}
 	}
 	for _, s := range h.before {
 		f.Before = append(f.Before, s.fact())
@@ -176,6 +177,9 @@ func (f batchFact) happening(p *parser) happening {
 		ev := qube.Event{Name: e.Name, Pre: e.Pre}
 		if e.Subject != "" {
 			ev.Subject = parse(p, e.Subject, qube.ParseName)
+		}
+		if e.Other != "" {
+			ev.Other = parse(p, e.Other, qube.ParseName)
 		}
 		for i := 0; i+1 < len(e.Args); i += 2 {
 			ev.Args = append(ev.Args, qube.EventArg{Key: e.Args[i], Value: e.Args[i+1]})

@@ -17,7 +17,7 @@ import (
 
 // happened makes an event of the tests.
 func happened(name string, pre bool) qube.Event {
-	return qube.Event{Subject: qube.Dom0, Name: name, Args: []qube.EventArg{{Key: "name", Value: name}}, Pre: pre}
+	return qube.Event{Subject: qube.Dom0, Name: name, Args: []qube.EventArg{{Key: "name", Value: name}}, Other: qube.Dom0, Pre: pre}
 }
 
 // numbered is what subscribers are told, with revisions.

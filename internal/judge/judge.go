@@ -48,7 +48,11 @@ func (j *Judge) Allows(v qube.View, s stages.Subject) bool { return j.now.Load()
 // Mask shows what source may list, the qube that it was permitted to act on, and what that one refers to (design: 7).
 func (j *Judge) Mask(v qube.View, source, dest qube.Qube) qube.View {
 	m := &mask{rules: j.now.Load(), view: v, source: source}
-	return permission.Masked(v, permission.Sight{Qube: m.sees, Dest: dest, Labels: m.lists("admin.label.List"), Pools: m.lists("admin.pool.List")})
+	return permission.Masked(v, permission.Sight{
+		Qube: m.sees, Dest: dest,
+		Labels: m.lists("admin.label.List", ""), Pools: m.lists("admin.pool.List", ""),
+		Kernels: m.lists("admin.pool.volume.List", "linux-kernel"),
+	})
 }
 
 // rules is one policy, ready to be asked.

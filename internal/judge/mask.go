@@ -37,7 +37,7 @@ func (m *mask) sees(q qube.Qube) bool {
 }
 
 // lists reports whether policy lets the source list what belongs to the system.
-func (m *mask) lists(service string) bool {
+func (m *mask) lists(service, argument string) bool {
 	dom0, ok := m.view.Qube(qube.Dom0)
-	return ok && m.rules.allow(m.view, stages.Subject{Service: service, Source: m.source, Dest: dom0})
+	return ok && m.rules.allow(m.view, stages.Subject{Service: service, Source: m.source, Dest: dom0, Arg: argument})
 }

@@ -14,18 +14,19 @@ const (
 global: {default_template: base, default_netvm: net}
 simulated: {host_memory_mib: 8000, host_cpus: 4, start_order: [net]}
 `
-	fixedLabels = "labels:\n  - {name: teal, color: \"0x008080\"}\n"
-	fixedPools  = "pools:\n  - {name: vast, driver: file}\n"
-	fixedQubes  = `qubes:
-  - {name: base, class: TemplateVM, uuid: 00000000-0000-4000-8000-00000000000a, qid: 1, features: {qrexec: "1"}}
-  - {name: mgmt, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000b, qid: 2, properties: {template: base, netvm: "", default_dispvm: dvm}}
-  - {name: work, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000c, qid: 3, properties: {template: base, netvm: ""}, features: {there: "1"}}
-  - {name: dvm, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000d, qid: 4, properties: {template: base, template_for_dispvms: true, netvm: ""}}
-  - {name: net, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000e, qid: 5, state: Running, properties: {provides_network: true, netvm: "", memory: 400, maxmem: 400}}
-  - {name: alone, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000f, qid: 6, properties: {netvm: "", provides_network: true}}
-  - {name: spare, class: DispVM, uuid: 00000000-0000-4000-8000-000000000010, qid: 7, properties: {template: dvm, netvm: ""}}
-  - {name: idle, class: AppVM, uuid: 00000000-0000-4000-8000-000000000012, qid: 9, properties: {template: base, template_for_dispvms: true, netvm: ""}}
-  - {name: far, class: RemoteVM, uuid: 00000000-0000-4000-8000-000000000011, qid: 8}
+	fixedLabels  = "labels:\n  - {name: teal, color: \"0x008080\"}\n"
+	fixedPools   = "pools:\n  - {name: vast, driver: file}\n"
+	fixedKernels = "kernels:\n  - 6.6.1-1.fc37\n"
+	fixedQubes   = `qubes:
+  - {name: base, class: TemplateVM, uuid: 00000000-0000-4000-8000-00000000000a, qid: 1, features: {qrexec: "1"}, tags: [shown]}
+  - {name: mgmt, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000b, qid: 2, properties: {template: base, netvm: "", default_dispvm: dvm}, tags: [shown]}
+  - {name: work, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000c, qid: 3, properties: {template: base, netvm: ""}, features: {there: "1"}, tags: [shown]}
+  - {name: dvm, class: AppVM, uuid: 00000000-0000-4000-8000-00000000000d, qid: 4, properties: {template: base, template_for_dispvms: true, netvm: ""}, tags: [shown]}
+  - {name: net, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000e, qid: 5, state: Running, properties: {provides_network: true, netvm: "", memory: 400, maxmem: 400}, tags: [shown]}
+  - {name: alone, class: StandaloneVM, uuid: 00000000-0000-4000-8000-00000000000f, qid: 6, properties: {netvm: "", provides_network: true}, tags: [shown]}
+  - {name: spare, class: DispVM, uuid: 00000000-0000-4000-8000-000000000010, qid: 7, properties: {template: dvm, netvm: ""}, tags: [shown]}
+  - {name: idle, class: AppVM, uuid: 00000000-0000-4000-8000-000000000012, qid: 9, properties: {template: base, template_for_dispvms: true, netvm: ""}, tags: [shown]}
+  - {name: far, class: RemoteVM, uuid: 00000000-0000-4000-8000-000000000011, qid: 8, tags: [shown]}
 `
 	source = "mgmt"
 )
@@ -37,8 +38,8 @@ var each = map[qube.Class]string{
 
 // kind is what is hidden: of each kind, one that could be used for something if it were seen.
 type kind struct {
-	what              string
-	qube, label, pool string // a line of the inventory
+	what                      string
+	qube, label, pool, kernel string // a line of the inventory
 }
 
 const (
@@ -58,8 +59,10 @@ var (
 		hiddenQube("disposable", "class: DispVM, properties: {template: dvm}"),
 		hiddenQube("remote qube", "class: RemoteVM"),
 	}
-	hiddenLabel = kind{what: "label", label: "  - {name: ghost, color: \"0x123456\"}\n"}
-	hiddenPool  = kind{what: "pool", pool: "  - {name: ghost, driver: file}\n"}
+	hiddenLabel  = kind{what: "label", label: "  - {name: ghost, color: \"0x123456\"}\n"}
+	hiddenPool   = kind{what: "pool", pool: "  - {name: ghost, driver: file}\n"}
+	hiddenKernel = kind{what: "kernel", kernel: "  - ghost\n"}
+	hiddenKinds  = append([]kind{hiddenLabel, hiddenPool, hiddenKernel}, hiddenQubes...)
 )
 
 // inventory is the world's file, with what is hidden in it or without.
@@ -67,7 +70,7 @@ func (k kind) inventory(present bool) string {
 	if !present {
 		k = kind{}
 	}
-	return head + fixedLabels + k.label + fixedPools + k.pool + fixedQubes + k.qube
+	return head + fixedLabels + k.label + fixedPools + k.pool + fixedKernels + k.kernel + fixedQubes + k.qube
 }
 
 // asked is how the calls of a method can name something. In arg and payload, {X} is the name of what may be hidden.
@@ -75,7 +78,7 @@ type asked struct {
 	dest    string // a visible one that the method takes
 	arg     string // with which the method is well called
 	payload string
-	names   []naming // how argument and payload can name a qube, a label or a pool
+	names   []naming // how argument and payload can name something of a kind
 	nothing string   // why they cannot, though the method takes one of them
 }
 
@@ -91,6 +94,7 @@ const (
 	oneQube      // no matter of which kind
 	aLabel
 	aPool
+	aKernel
 )
 
 const (
@@ -232,7 +236,7 @@ func values(dest string, of []*properties.Property) (all []naming) {
 		if p.Type.IsReference() {
 			reference = aQube
 		}
-		for _, what := range []what{reference, aLabel, aPool} {
+		for _, what := range []what{reference, aLabel, aPool, aKernel} {
 			all = append(all, naming{dest, p.Name.Shown(), "{X}", what})
 		}
 	}

@@ -28,6 +28,7 @@ import (
 	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
+	"sallyport/internal/judge"
 	"sallyport/internal/policy"
 	"sallyport/internal/policyfiles"
 	"sallyport/internal/telemetry"
@@ -43,40 +44,31 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// judge is a stages.Judge that allows what the test says. Any other judge can take its place: the rest of this package
-// asks of one only that it denies the source everything about what is hidden, admin.vm.List too.
-type judge struct {
-	generation atomic.Uint64
-	allows     atomic.Pointer[func(source, method string, dest qube.Qube) bool]
-}
+// What the source may do, as policies say it. Both hide the same from it: what is called ghost, and what belongs to the
+// system and does not come with every one.
+const (
+	// byName denies what it names, so that policy would allow what is absent.
+	byName = hidesSystem + hidesGhost + allowsRest
+	// byTag names nobody that is hidden, and allows what has a tag.
+	byTag = hidesSystem + `
+* * mgmt @adminvm            allow target=dom0
+* * mgmt @tag:shown          allow target=dom0
+* * mgmt @tag:created-by-mgmt allow target=dom0
+`
+	hidesSystem = `
+admin.label.List       *             mgmt @adminvm deny
+admin.pool.List        *             mgmt @adminvm deny
+admin.pool.volume.List +linux-kernel mgmt @adminvm deny
+`
+	hidesGhost = "* * mgmt ghost deny\n"
+	allowsRest = "* * mgmt @adminvm allow target=dom0\n* * mgmt @anyvm allow target=dom0\n"
+)
 
-func newJudge(allows func(source, method string, dest qube.Qube) bool) *judge {
-	j := &judge{}
-	j.set(allows)
+// obeying is the daemon's own judge, with that policy.
+func obeying(rules string) *judge.Judge {
+	j := judge.New()
+	j.Use(must(policy.Parse("the policy", rules)))
 	return j
-}
-
-// set is a reload of the policy.
-func (j *judge) set(allows func(source, method string, dest qube.Qube) bool) {
-	j.allows.Store(&allows)
-	j.generation.Add(1)
-}
-
-func (j *judge) Generation() uint64 { return j.generation.Load() }
-
-func (j *judge) Allows(_ qube.View, s stages.Subject) bool {
-	return (*j.allows.Load())(s.Source.Shown(), s.Service, s.Dest)
-}
-
-func (j *judge) Mask(v qube.View, source, dest qube.Qube) qube.View {
-	allows, who := *j.allows.Load(), source.Shown()
-	dom0 := qube.Plain{IsNamed: qube.Dom0, HasID: qube.Dom0UUID, IsA: qube.AdminVM}
-	return permission.Masked(v, permission.Sight{
-		Qube:   func(q qube.Qube) bool { return allows(who, "admin.vm.List", q) },
-		Dest:   dest,
-		Labels: allows(who, "admin.label.List", dom0),
-		Pools:  allows(who, "admin.pool.List", dom0),
-	})
 }
 
 // memory is a store that forgets, and that writes only while it is open.

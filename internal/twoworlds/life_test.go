@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sallyport/messages/qube"
-	"sallyport/stages"
+	"sallyport/internal/judge"
+	"sallyport/internal/policy"
 )
 
 // TestAHiddenLife: whatever is done to a qube and with it, who may not see it hears nothing, though it uses the network,
@@ -40,7 +40,7 @@ func TestAHiddenLife(t *testing.T) {
 	}
 	var told [2][]string
 	for i := range told {
-		w := begin(t, options{inventory: kind{}.inventory(false), judge: hides(true), quiet: true})
+		w := begin(t, options{inventory: kind{}.inventory(false), judge: obeying(byName), quiet: true})
 		s := w.subscribe(source)
 		for _, r := range quiet {
 			require.True(t, strings.HasPrefix(w.call(r), "0\x00"), "%+v", r)
@@ -60,7 +60,7 @@ func TestAHiddenLife(t *testing.T) {
 func TestWishesNameNobody(t *testing.T) {
 	for _, k := range hiddenQubes {
 		t.Run(k.what, func(t *testing.T) {
-			p := newPair(t, k, func() stages.Judge { return hides(true) })
+			p := newPair(t, k, byName)
 			for i, wish := range []request{
 				{source, "admin.vm.feature.Set+set-created-guivm", "mgmt", "{X}"},
 				{source, "admin.vm.feature.Set+tag-created-vm-with", "mgmt", "created-by-{X}"},
@@ -81,7 +81,7 @@ func TestWishesNameNobody(t *testing.T) {
 // events tell who sees it; dom0 is told all.
 func TestANetvmThatFails(t *testing.T) {
 	k := ghost("class: StandaloneVM, properties: {provides_network: true, netvm: ''}, features: {prohibit-start: 'a secret reason'}")
-	w := begin(t, options{inventory: k.inventory(true), judge: hides(true), quiet: true})
+	w := begin(t, options{inventory: k.inventory(true), judge: obeying(byName), quiet: true})
 	w.dom0("admin.vm.property.Set+netvm", "work", hiddenName)
 	of := w.subscribe(source)
 	everything := w.subscribe("dom0")
@@ -100,9 +100,7 @@ func TestANetvmThatFails(t *testing.T) {
 
 // TestWhatAQubeHasIsTheSameForAll who may ask, whether or not they see what it follows from.
 func TestWhatAQubeHasIsTheSameForAll(t *testing.T) {
-	nobody := newJudge(func(_, method string, _ qube.Qube) bool {
-		return method != "admin.vm.List" && method != "admin.pool.List"
-	})
+	nobody := obeying("admin.vm.List * mgmt @adminvm deny\nadmin.vm.List * mgmt @anyvm deny\n" + hidesSystem + allowsRest)
 	w := begin(t, options{inventory: head + "pools:\n  - {name: default, driver: file}\n" + fixedQubes, judge: nobody, quiet: true})
 	for _, r := range []request{
 		{"dom0", "admin.vm.property.Set+netvm", "work", "net"}, // which has its own from nobody
@@ -127,4 +125,158 @@ func TestWhatAQubeHasIsTheSameForAll(t *testing.T) {
 	}
 	assert.Equal(t, w.call(request{"dom0", "admin.property.GetAll", "dom0", ""}), w.call(request{source, "admin.property.GetAll", "dom0", ""}))
 	assert.Contains(t, w.call(request{source, "admin.property.Get+default_pool", "dom0", ""}), " default")
+}
+
+// TestATokenIsWorthNoMoreThanTheCallThatGaveIt: one for a qube that is removed, may be seen no more, or may be copied no
+// more, is like one that there never was.
+func TestATokenIsWorthNoMoreThanTheCallThatGaveIt(t *testing.T) {
+	const never, good = "2\x00QubesVolumeCopyTokenNotFoundError\x00\x00there is no such token\x00", "0\x00"
+	untag := func(w *world, _ *judge.Judge) { w.dom0("admin.vm.tag.Remove+shown", "idle", "") }
+	for name, c := range map[string]struct {
+		meanwhile func(*world, *judge.Judge)
+		by, want  string
+	}{
+		"nothing":              {func(*world, *judge.Judge) {}, source, good},
+		"it is removed":        {func(w *world, _ *judge.Judge) { w.dom0("admin.vm.Remove", "idle", "") }, source, never},
+		"it is hidden":         {untag, source, never},
+		"it is hidden by name": {func(_ *world, j *judge.Judge) { j.Use(must(policy.Parse("p", "* * mgmt idle deny\n"+allowsRest))) }, source, never},
+		"it is seen, and not to be copied": {func(_ *world, j *judge.Judge) {
+			j.Use(must(policy.Parse("p", "admin.vm.volume.CloneFrom * mgmt idle deny\n"+allowsRest)))
+		}, source, never},
+		"the volume is not to be copied": {func(_ *world, j *judge.Judge) {
+			j.Use(must(policy.Parse("p", "admin.vm.volume.CloneFrom +private mgmt idle deny\n"+allowsRest)))
+		}, source, never},
+		"dom0 sees everything": {untag, "dom0", good},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := obeying(byTag)
+			w := begin(t, options{inventory: kind{}.inventory(false), judge: j, quiet: true})
+			token := strings.TrimPrefix(w.call(request{c.by, "admin.vm.volume.CloneFrom+private", "idle", ""}), "0\x00")
+			c.meanwhile(w, j)
+			assert.Equal(t, c.want, w.call(request{c.by, "admin.vm.volume.CloneTo+private", "work", token}))
+			assert.Equal(t, never, w.call(request{c.by, "admin.vm.volume.CloneTo+private", "work", token}), "it is used up")
+			assert.Equal(t, never, w.call(request{c.by, "admin.vm.volume.CloneTo+private", "work", strings.Repeat("x", 32)}))
+		})
+	}
+}
+
+// TestKernels are shown to whom policy lets list the volumes of their pool. Anybody else can name the one alone that the
+// qube has, as he may ask for that.
+func TestKernels(t *testing.T) {
+	const installed, lists = "6.6.1-1.fc37", "admin.pool.volume.List +linux-kernel mgmt @adminvm allow target=dom0\n"
+	for rules, sees := range map[string]bool{byName: false, byTag: false, lists + byName: true} {
+		w := begin(t, options{inventory: kind{}.inventory(false), judge: obeying(rules), quiet: true})
+		set := func(method, dest, kernel string) bool {
+			return strings.HasPrefix(w.call(request{source, method, dest, kernel}), "0\x00")
+		}
+		assert.Equal(t, sees, set("admin.vm.property.Set+kernel", "work", installed))
+		assert.Equal(t, sees, set("admin.property.Set+default_kernel", "dom0", installed))
+		assert.False(t, set("admin.vm.property.Set+kernel", "work", hiddenName))
+		w.dom0("admin.property.Set+default_kernel", "dom0", installed)
+		for _, q := range []string{"alone", "base", "dvm"} { // by default, which for dvm is what base has
+			assert.True(t, set("admin.vm.property.Set+kernel", q, installed), q)
+		}
+		assert.True(t, set("admin.property.Set+default_kernel", "dom0", installed))
+		assert.True(t, set("admin.vm.property.Set+kernel", "alone", ""))
+		assert.Equal(t, sees, set("admin.vm.property.Set+kernel", "alone", installed), "it has that no more")
+	}
+}
+
+// TestEventsAboutTwo: an event of a qube that the source sees, about one that it does not, is as if it had not been.
+func TestEventsAboutTwo(t *testing.T) {
+	refused := func(w *world, method, dest, payload string) {
+		frame := w.call(request{"dom0", method, dest, payload})
+		require.True(t, strings.HasPrefix(frame, "2\x00QubesVM"), "%q", frame)
+	}
+	for what, c := range map[string]struct {
+		before, happens func(*world)
+		event           string // as dom0 is told of it
+		more            bool   // something else happens, which the source is told of
+	}{
+		"a client that runs": {
+			func(w *world) {
+				w.dom0("admin.vm.Create.StandaloneVM", "dom0", "name=ghost label=red")
+				w.dom0("admin.vm.property.Set+netvm", hiddenName, "")
+				w.dom0("admin.vm.Start", hiddenName, "")
+			},
+			func(w *world) { w.dom0("admin.vm.property.Set+netvm", hiddenName, "net") },
+			"1 net net-domain-connect vm=ghost", false,
+		},
+		"a copy of its volume": {
+			func(w *world) { w.dom0("admin.vm.Create.TemplateVM", "dom0", "name=ghost label=red") },
+			func(w *world) {
+				w.dom0("admin.vm.volume.CloneTo+private", "work", w.dom0("admin.vm.volume.CloneFrom+private", hiddenName, ""))
+			},
+			"1 work domain-import-volume name=private source=<Volume varlibqubes:vm-templates/ghost/private>", false,
+		},
+		"what a qube shall refer to, and is refused": {
+			func(w *world) {
+				w.dom0("admin.vm.Create.TemplateVM", "dom0", "name=ghost label=red")
+				w.dom0("admin.vm.Start", "work", "")
+			},
+			func(w *world) { refused(w, "admin.vm.property.Set+template", "work", hiddenName) },
+			"1 work property-pre-set:template name=template newvalue=ghost oldvalue=base", false,
+		},
+		"what the system shall refer to, and is refused": {
+			func(w *world) {
+				w.dom0("admin.vm.Create.StandaloneVM", "dom0", "name=ghost label=red")
+				w.dom0("admin.vm.property.Set+netvm", hiddenName, "")
+				w.dom0("admin.vm.property.Set+provides_network", hiddenName, "True")
+				w.dom0("admin.vm.property.Reset+netvm", "work", "")
+				w.dom0("admin.vm.Start", "work", "")
+			},
+			func(w *world) { refused(w, "admin.property.Set+default_netvm", "dom0", hiddenName) },
+			"1  property-pre-set:default_netvm name=default_netvm newvalue=ghost oldvalue=net", false,
+		},
+		"a disposable that somebody else uses": {
+			func(w *world) {
+				w.dom0("admin.vm.feature.Set+supported-rpc.qubes.WaitForRunningSystem", "dvm", "1")
+				w.dom0("admin.vm.feature.Set+supported-rpc.qubes.WaitForSession", "dvm", "1")
+				w.dom0("admin.vm.feature.Set+preload-dispvm-max", "dvm", "1")
+				w.dom0("admin.vm.CreateDisposable+preload", "dvm", "")
+			},
+			func(w *world) { w.dom0("admin.vm.CreateDisposable", "dvm", "") },
+			"1 dvm domain-preload-dispvm-used dispvm=disp2 delay=3", true,
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := begin(t, options{inventory: kind{}.inventory(false), judge: obeying("* * mgmt disp2 deny\n" + byName), quiet: true})
+			c.before(w)
+			told, everything := w.subscribe(source), w.subscribe("dom0")
+			c.happens(w)
+			assert.Contains(t, strings.Join(everything.sinceLast("mgmt"), "\n"), c.event)
+			heard := told.sinceLast("mgmt")
+			assert.NotContains(t, strings.Join(heard, "\n"), c.event)
+			assert.Equal(t, c.more, len(heard) > 0, "%s", heard)
+		})
+	}
+}
+
+// TestWhatAQubeRefersTo is told to whoever may ask for it, by events as by calls, though not before it is so.
+func TestWhatAQubeRefersTo(t *testing.T) {
+	k := ghost("class: StandaloneVM, properties: {provides_network: true, netvm: ''}")
+	w := begin(t, options{inventory: k.inventory(true), judge: obeying(byName), quiet: true})
+	told, everything := w.subscribe(source), w.subscribe("dom0")
+	for _, p := range []struct{ method, get, dest, who string }{
+		{"admin.vm.property.Set+netvm", "admin.vm.property.Get+netvm", "work", "work"},
+		{"admin.vm.property.Set+guivm", "admin.vm.property.Get+guivm", "work", "work"},
+		{"admin.property.Set+updatevm", "admin.property.Get+updatevm", "dom0", ""},
+	} {
+		_, property, _ := strings.Cut(p.method, "+")
+		set := "property-set:" + property + " name=" + property + " newvalue="
+		w.dom0(p.method, p.dest, hiddenName)
+		assert.Contains(t, w.call(request{source, p.get, p.dest, ""}), " "+hiddenName)
+		w.dom0(p.method, p.dest, "")
+		all, heard := strings.Join(everything.sinceLast("mgmt"), "\n"), strings.Join(told.sinceLast("mgmt"), "\n")
+		for _, what := range []string{"1 " + p.who + " " + set + "ghost oldvalue=", "1 " + p.who + " " + set + "None oldvalue=ghost"} {
+			assert.Contains(t, all, what)
+			assert.Contains(t, heard, what)
+		}
+		announced := "property-pre-set:" + property + " name=" + property + " newvalue="
+		assert.Contains(t, all, announced+"ghost")
+		assert.NotContains(t, heard, announced+"ghost")
+		assert.Contains(t, heard, announced+"None oldvalue=ghost")
+	}
+	w.dom0("admin.property.Set+default_guivm", "dom0", hiddenName)
+	assert.Contains(t, told.sinceLast("mgmt"), "1 idle property-set:guivm name=guivm newvalue=ghost oldvalue=dom0", "which follows it")
 }

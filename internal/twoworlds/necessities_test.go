@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sallyport/messages/qube"
-	"sallyport/stages"
 	"sallyport/stages/permission"
 )
 
@@ -78,13 +77,6 @@ var necessary = func() map[string][]shows {
 	return all
 }()
 
-// seesLabels hides the hidden qube alone: some of what shows is about labels that the source may see.
-func seesLabels() *judge {
-	return newJudge(func(_, method string, dest qube.Qube) bool {
-		return method == "admin.label.List" || dest.Shown() != hiddenName
-	})
-}
-
 // TestNecessities: each is needed, which is to say that it shows; in the way that the table tells, and in no other.
 func TestNecessities(t *testing.T) {
 	var names []string
@@ -94,11 +86,11 @@ func TestNecessities(t *testing.T) {
 			for _, s := range necessary[n.Name] {
 				var frames [2]string
 				for i := range frames {
-					var j stages.Judge = seesLabels()
+					rules := hidesGhost + allowsRest // some of what shows is about labels that the source may see
 					if s.hidden.label != "" {
-						j = hides(true)
+						rules = byName
 					}
-					w := begin(t, options{inventory: s.hidden.inventory(i == 1), judge: j, quiet: true})
+					w := begin(t, options{inventory: s.hidden.inventory(i == 1), judge: obeying(rules), quiet: true})
 					for _, r := range s.before {
 						require.True(t, strings.HasPrefix(w.call(r), "0\x00"), "%+v", r)
 					}

@@ -15,23 +15,6 @@ import (
 	"sallyport/stages/methods"
 )
 
-// hides lets everybody do everything but with the hidden qube, and see neither it nor labels nor pools that do not come
-// with every system. absent is what a policy without names says of a qube that is not there: it does not know that.
-func hides(absent bool) *judge {
-	return newJudge(func(_, method string, dest qube.Qube) bool {
-		switch {
-		case dest == qube.Nobody:
-			return absent
-		case method == "admin.label.List" || method == "admin.pool.List":
-			return false
-		}
-		return dest.Shown() != hiddenName
-	})
-}
-
-// all lets everybody do and see everything.
-func all(string, string, qube.Qube) bool { return true }
-
 // pair is two worlds, and what a source that may see events is told in each.
 type pair struct {
 	t      *testing.T
@@ -40,10 +23,10 @@ type pair struct {
 	calls  int
 }
 
-func newPair(t *testing.T, k kind, j func() stages.Judge) *pair {
+func newPair(t *testing.T, k kind, rules string) *pair {
 	p := &pair{t: t}
 	for i := range p.worlds {
-		p.worlds[i] = begin(t, options{inventory: k.inventory(i == 1), judge: j()})
+		p.worlds[i] = begin(t, options{inventory: k.inventory(i == 1), judge: obeying(rules)})
 		p.events[i] = p.worlds[i].subscribe(source)
 	}
 	return p
@@ -113,7 +96,7 @@ func TestCallsOfTheTableAreWell(t *testing.T) {
 		if strings.HasSuffix(e.Name, "."+qube.AdminVM.Shown()) {
 			continue // of which there can be only one
 		}
-		w := begin(t, options{inventory: kind{}.inventory(false), judge: newJudge(all), quiet: true})
+		w := begin(t, options{inventory: kind{}.inventory(false), judge: obeying(allowsRest), quiet: true})
 		a := calls[e.Name]
 		frame := w.call(request{source, call(e.Name, a.arg), a.dest, a.payload})
 		assert.NotContains(t, frame, "PermissionDenied", e.Name)
@@ -125,22 +108,19 @@ func TestCallsOfTheTableAreWell(t *testing.T) {
 // TestTwoWorlds: whatever is named in destination, argument or payload, it makes no difference whether it is absent, or
 // present and hidden (design: 2, invariant 4).
 func TestTwoWorlds(t *testing.T) {
-	for _, k := range slices.Concat(hiddenQubes, []kind{hiddenLabel, hiddenPool}) {
-		t.Run(k.what, func(t *testing.T) {
-			p := newPair(t, k, func() stages.Judge { return hides(true) })
-			for _, e := range methods.All() {
-				p.dest(k, e)
-				p.named(k, e)
-			}
-			p.look()
-		})
+	for _, k := range hiddenKinds {
+		t.Run(k.what, func(t *testing.T) { twoWorlds(t, k, byName) })
 	}
-	t.Run("whose policy names nobody", func(t *testing.T) {
-		p := newPair(t, hiddenQubes[0], func() stages.Judge { return hides(false) })
-		for _, e := range methods.All() {
-			p.dest(hiddenQubes[0], e)
-		}
-	})
+	t.Run("whose policy names nobody", func(t *testing.T) { twoWorlds(t, hiddenQubes[0], byTag) })
+}
+
+func twoWorlds(t *testing.T, k kind, rules string) {
+	p := newPair(t, k, rules)
+	for _, e := range methods.All() {
+		p.dest(k, e)
+		p.named(k, e)
+	}
+	p.look()
 }
 
 // dest calls e of what is hidden.
@@ -174,6 +154,8 @@ func (w what) fits(k kind) bool {
 		return k.label != ""
 	case aPool:
 		return k.pool != ""
+	case aKernel:
+		return k.kernel != ""
 	case oneQube:
 		return k.what == hiddenQubes[0].what
 	}
@@ -198,10 +180,12 @@ func TestTheTestCanSee(t *testing.T) {
 		{hiddenLabel, request{source, "admin.label.Get+" + hiddenName, "dom0", ""}},
 		{hiddenPool, request{source, "admin.vm.CreateInPool.AppVM", "dom0", "name=new label=red pool=" + hiddenName}},
 		{hiddenPool, request{source, "admin.property.Set+default_pool", "dom0", hiddenName}},
+		{hiddenKernel, request{source, "admin.vm.property.Set+kernel", "work", hiddenName}},
+		{hiddenKernel, request{source, "admin.property.Set+default_kernel", "dom0", hiddenName}},
 	} {
 		var replies [2]string
 		for i := range replies {
-			w := begin(t, options{inventory: c.kind.inventory(i == 1), judge: newJudge(all), quiet: true})
+			w := begin(t, options{inventory: c.kind.inventory(i == 1), judge: obeying(allowsRest), quiet: true})
 			replies[i] = w.call(c.request)
 			w.stop()
 		}

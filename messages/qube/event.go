@@ -7,6 +7,9 @@ type Event struct {
 	Subject Name   // the qube that it is an event of; the zero Name is the system
 	Name    string // such as property-set:memory
 	Args    []EventArg
+	// Other is another qube that the event is about, beside the one that it is an event of: who may not know of both is not
+	// told (SAFER: it would tell who is there). Whom a qube refers to itself is no other: that may be asked of it.
+	Other Name
 	// Pre marks an announcement: subscribers are told even if what it announces fails (spec: events.md 1).
 	Pre bool
 }

@@ -128,8 +128,8 @@ type Qube interface {
 // View is one moment of the inventory as one caller may see it: what the caller may not see is absent from it. It never
 // changes, and may be used by many goroutines; a Tx is the exception, see there.
 //
-// A qube, a label or a pool that a caller names is looked up with Qube, QubeByID, Label, LabelByIndex and Pool, and what he
-// may not see is not found (design: 7). Following what is kept hides nobody: what a qube has is the same for all who may ask
+// A qube, a label, a pool or a kernel that a caller names is looked up with Qube, QubeByID, Label, LabelByIndex, Pool and
+// Host, and what he may not see is not found (design: 7). Following what is kept hides nobody: what a qube has is the same for all who may ask
 // for it, whether or not they see what it follows from.
 type View interface {
 	Revision() Revision
@@ -151,7 +151,7 @@ type View interface {
 	Global(PropertyName) (PropertyValue, bool)
 	// Pool is the storage pool of that name, of those that do not come with every system.
 	Pool(name string) (Pool, bool)
-	// Host is the machine, with all that is on it.
+	// Host is the machine, with all that is on it that may be seen: of Kernels, a caller may see none.
 	Host() Host
 	// Usage is what q uses of its host now, which may be another now than the rest of the view.
 	Usage(q Qube) Usage

@@ -28,6 +28,13 @@ func tagEvent(q qube.Qube, what string, tag qube.Tag) qube.Event {
 	return qube.Event{Subject: q.Name(), Name: what + tag.Shown(), Args: []qube.EventArg{{Key: "tag", Value: tag.Shown()}}}
 }
 
+// Connected is an event of a net qube: that it has a client now which runs.
+func Connected(netvm, client qube.Qube) qube.Event {
+	return qube.Event{
+		Subject: netvm.Name(), Name: "net-domain-connect", Args: []qube.EventArg{{Key: "vm", Value: client.Shown()}}, Other: client.Name(),
+	}
+}
+
 // SetFeature announces, sets and tells. Whoever calls has checked the value.
 func SetFeature(tx qube.Tx, q qube.Qube, name qube.FeatureName, value qube.FeatureValue) error {
 	args := []qube.EventArg{{Key: "feature", Value: name.Shown()}, {Key: "value", Value: value.Shown()}}

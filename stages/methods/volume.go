@@ -64,6 +64,10 @@ func volumes() []stages.Entry {
 			Name: "admin.vm.volume.CloneTo", Dest: stages.AnyQube, Access: stages.Read | stages.Write,
 			Help: "make a volume a copy of the one that a token is for",
 			Arg:  sanitize.Volume, Payload: sanitize.CloneToken,
+			PerItem: func(_ qube.Qube, item qube.Noun) stages.Subject { // a token is no more than the call that gave it
+				from := item.(copyable)
+				return stages.Subject{Service: "admin.vm.volume.CloneFrom", Dest: from.Qube, Arg: from.volume.Shown()}
+			},
 			Change: func(tx qube.Tx, g stages.Grant[qube.VolumeName, string]) (messages.Reply, error) {
 				to, ok := storage.Of(tx.System(), g.Dest(), g.Arg())
 				if !ok {
@@ -71,17 +75,18 @@ func volumes() []stages.Entry {
 				}
 				source, ok := tokens.take(g.Payload(), g.Source().ID(), time.Now())
 				from, there := tx.System().QubeByID(source.qube)
-				if !ok || !there {
-					return messages.Empty, errNoToken
+				if !there {
+					from = qube.Nobody
 				}
-				volume, ok := storage.Of(tx.System(), from, source.volume)
+				volume, has := storage.Of(tx.System(), from, source.volume)
+				may := g.Keeps(copyable{from, source.volume})
 				switch {
-				case !ok:
+				case !ok || !has || !may: // whether it never was, is gone, or is hidden now
 					return messages.Empty, errNoToken
 				case g.Dest().State() != qube.Halted:
 					return messages.Empty, exception.New(exception.QubesVMNotHaltedError, "qube %s is to be halted, or it would overwrite the copy", g.Dest())
 				}
-				return messages.Empty, storage.Import(tx, g.Dest(), to, volume)
+				return messages.Empty, storage.Import(tx, g.Dest(), to, from, volume)
 			},
 		}),
 	}
@@ -115,6 +120,12 @@ type cloneSource struct {
 	volume qube.VolumeName
 	caller qube.UUID
 	given  time.Time
+}
+
+// copyable is the volume of a token, as it is judged whether the caller may still copy it.
+type copyable struct {
+	qube.Qube
+	volume qube.VolumeName
 }
 
 // Tokens are good for ten minutes, and no qube has more than so many (spec: storage.md 1, SAFER).

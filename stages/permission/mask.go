@@ -14,8 +14,8 @@ type Sight struct {
 	// Dest is the qube that the source was just permitted to act on, which it sees with those that it refers to. Nil: none.
 	Dest qube.Qube
 	// Labels and Pools show those that do not come with every system: to whom policy gives admin.label.List and
-	// admin.pool.List.
-	Labels, Pools bool
+	// admin.pool.List. Kernels shows those that are installed: to whom it gives admin.pool.volume.List of their pool.
+	Labels, Pools, Kernels bool
 }
 
 // Masked is v with only what s shows: everything else is absent, however one looks for it. What a qube has is the same as
@@ -27,7 +27,7 @@ func Masked(v qube.View, s Sight) qube.View { return masked{v, s} }
 //
 //	Template, Netvm, Follow  follow what a qube has: nobody is found by them whom the caller named
 //	Referrers                tells that something is in use; whoever asks says no names (see Necessities)
-//	Global, Host, Usage      are asked about the system, or about a qube that one has already
+//	Global, Usage            are asked about the system, or about a qube that one has already
 //
 // It is no qube.Memo: what is made of it is for one caller alone.
 type masked struct {
@@ -74,6 +74,15 @@ func (m masked) Pool(name string) (qube.Pool, bool) {
 		return qube.Pool{}, false
 	}
 	return p, ok
+}
+
+// Host is the machine without its kernels, which are looked up there. Its pools are what the system's defaults follow from.
+func (m masked) Host() qube.Host {
+	host := m.View.Host()
+	if !m.sight.Kernels {
+		host.Kernels = nil
+	}
+	return host
 }
 
 func filtered[T any](all iter.Seq[T], keeps func(T) bool) iter.Seq[T] {

@@ -14,6 +14,10 @@ type Necessity struct {
 // Necessities is all of it: whatever else a source may not see shows in no reply, no event and no log line that it has any
 // part in (design: 7). A test compares a system in which a thing is with one in which it is not, for every method, and lets
 // them differ in this alone; it also sees to it that each of these is needed.
+//
+// What a qube has is not hidden in the first place, but shown to whoever may act on that qube, though it may name others:
+// what its properties refer to and have referred to, its features, and its tags, such as guivm-NAME and created-by-NAME.
+// Events tell of it as the calls do that ask for it, once it is so (see qube.Event.Other).
 var Necessities = []Necessity{
 	{
 		"taken name",

@@ -165,7 +165,7 @@ func (n net) Label(name qube.LabelName) (qube.Label, bool) { return teal, name =
 func (n net) LabelByIndex(i int) (qube.Label, bool)        { return teal, i == teal.Index }
 func (n net) Labels() iter.Seq[qube.Label]                 { return slices.Values([]qube.Label{red, teal}) }
 func (n net) Pool(name string) (qube.Pool, bool)           { return pool, name == pool.Name }
-func (n net) Host() qube.Host                              { return qube.Host{Pools: []qube.Pool{pool}} }
+func (n net) Host() qube.Host                              { return qube.Host{Pools: []qube.Pool{pool}, Kernels: []string{"6.6"}} }
 func (n net) Memo(string, func() any) any                  { return "everybody's" }
 
 func plain(name, digit string) qube.Qube {
@@ -221,11 +221,11 @@ func TestAbsentQubesAreAskedAbout(t *testing.T) {
 	}
 }
 
-// TestLabelsAndPoolsAreHiddenAlike, but for those that come with every system.
-func TestLabelsAndPoolsAreHiddenAlike(t *testing.T) {
+// TestWhatBelongsToTheSystemIsHiddenAlike, but for what comes with every one.
+func TestWhatBelongsToTheSystemIsHiddenAlike(t *testing.T) {
 	v := net{qube.Only(away)}
 	for _, sees := range []bool{false, true} {
-		m := permission.Masked(v, permission.Sight{Labels: sees, Pools: sees})
+		m := permission.Masked(v, permission.Sight{Labels: sees, Pools: sees, Kernels: sees})
 		l, named := m.Label(teal.Name)
 		byIndex, numbered := m.LabelByIndex(teal.Index)
 		p, there := m.Pool(pool.Name)
@@ -238,11 +238,17 @@ func TestLabelsAndPoolsAreHiddenAlike(t *testing.T) {
 			assert.Equal(t, []any{qube.Label{}, qube.Pool{}}, []any{l, p}, "nothing of them")
 			assert.Equal(t, []qube.Label{red}, slices.Collect(m.Labels()))
 		}
-		assert.Equal(t, v.Host(), m.Host())
+		want := v.Host()
+		if !sees {
+			want.Kernels = nil
+		}
+		assert.Equal(t, want, m.Host())
+		assert.NotEmpty(t, v.Host().Kernels, "of those that nobody hides")
 	}
 	seen := permission.Masked(v, permission.Sight{Labels: true})
 	_, there := seen.Pool(pool.Name)
 	assert.False(t, there)
+	assert.Empty(t, seen.Host().Kernels)
 	assert.Empty(t, slices.Collect(permission.Masked(v, permission.Sight{}).Qubes()), "the zero Sight shows nobody")
 }
 

@@ -50,8 +50,10 @@ func (w work) claim(ctx context.Context) (given qube.Qube, waited bool, err erro
 		if err := unlist(tx, template, given.Name()); err != nil {
 			return err
 		}
-		return tell(tx, template, "domain-preload-dispvm-used",
-			qube.EventArg{Key: "dispvm", Value: given.Shown()}, qube.EventArg{Key: "delay", Value: delay(template)})
+		return tx.Fire(qube.Event{
+			Subject: template.Name(), Name: "domain-preload-dispvm-used", Other: given.Name(),
+			Args: []qube.EventArg{{Key: "dispvm", Value: given.Shown()}, {Key: "delay", Value: delay(template)}},
+		})
 	})
 	return given, waited, err
 }

@@ -182,7 +182,7 @@ func connect(tx qube.Tx, c *change) error {
 	if !ok || !c.changed() || c.q.State() != qube.Running {
 		return nil
 	}
-	return tx.Fire(qube.Event{Subject: to.Name(), Name: "net-domain-connect", Args: []qube.EventArg{{Key: "vm", Value: c.q.Shown()}}})
+	return tx.Fire(action.Connected(to, c.q))
 }
 
 // tellGUIClients tells all that are shown by the qube and have its keyboard by default.
@@ -225,7 +225,7 @@ func setForFollowers(name qube.PropertyName) effect {
 // asSet is an event of c's change as one of another qube's property.
 func (c *change) asSet(of qube.Qube, name qube.PropertyName, what string) qube.Event {
 	args := append([]qube.EventArg{{Key: "newvalue", Value: c.p.told(c.new, true)}}, c.oldvalue()...)
-	return (&Property{Name: name}).event(of.Name(), what, args...)
+	return c.naming((&Property{Name: name}).event(of.Name(), what, args...))
 }
 
 // tellNetworkFollowers announces the new net qube to all that follow the default, and then tells each

@@ -143,7 +143,11 @@ var (
 		return ok
 	}}
 	aKernel = rule{wants: `a kernel that is installed, or ""`, refusal: badProperty, late: true, holds: func(c *change) bool {
-		return c.new == "" || slices.Contains(c.seen.Host().Kernels, c.new)
+		v := c.seen
+		if !c.changed() { // whoever may ask for what it has knows of that one
+			v = c.view
+		}
+		return c.new == "" || slices.Contains(v.Host().Kernels, c.new)
 	}}
 	aPool = rule{wants: "a pool that exists", refusal: badProperty, holds: func(c *change) bool {
 		return hasPool(c.seen, c.new)

@@ -86,7 +86,7 @@ func set(tx qube.Tx, q qube.Qube, p *Property, value qube.PropertyValue) error {
 		return err
 	}
 	args := append([]qube.EventArg{{Key: "newvalue", Value: p.told(c.new, true)}}, c.oldvalue()...)
-	if err := tx.Fire(p.event(c.q.Name(), "property-pre-set", args...)); err != nil {
+	if err := tx.Fire(c.naming(p.event(c.q.Name(), "property-pre-set", args...))); err != nil {
 		return err
 	}
 	if err := c.ask(true); err != nil {
@@ -173,7 +173,16 @@ func (c *change) tell(tx qube.Tx, what string, asSet []qube.EventArg) error {
 		}
 		args = asSet
 	}
-	return tx.Fire(c.p.event(c.q.Name(), what, args...))
+	return tx.Fire(c.naming(c.p.event(c.q.Name(), what, args...)))
+}
+
+// naming adds to an announcement the qube that shall be referred to, since that may be refused yet. What was refers to it
+// now, and may be asked for.
+func (c *change) naming(e qube.Event) qube.Event {
+	if e.Pre && c.p.Type.IsReference() && e.Arg("newvalue") != "" {
+		e.Other, _ = qube.ParseName(c.new) // of None, nobody
+	}
+	return e
 }
 
 // oldvalue is the old value as events tell it: not at all where there was none (spec: properties.yaml notes.event_kwargs).

@@ -52,7 +52,7 @@ func connectDeferred(tx qube.Tx, e qube.Event) error {
 	if !connected || to.Shown() == original.Shown() {
 		return nil
 	}
-	return tx.Fire(qube.Event{Subject: to.Name(), Name: "net-domain-connect", Args: []qube.EventArg{{Key: "vm", Value: q.Shown()}}})
+	return tx.Fire(action.Connected(to, q))
 }
 
 // forgetDeferred: a qube that has stopped is connected to nothing.

@@ -166,9 +166,9 @@ func Create(tx qube.Tx, q qube.Qube, pool string, pools map[qube.VolumeName]stri
 	return nil
 }
 
-// Import makes q's volume a copy of from, which is another qube's, and tells of it (spec: storage.md 1,
+// Import makes q's volume a copy of from, which is of's, and tells of it (spec: storage.md 1,
 // admin.vm.volume.CloneTo). What is not kept when the qube stops is not written either.
-func Import(tx qube.Tx, q qube.Qube, to, from Volume) error {
+func Import(tx qube.Tx, q qube.Qube, to Volume, of qube.Qube, from Volume) error {
 	switch {
 	case (to.Name == qube.KernelVolume) != (from.Name == qube.KernelVolume):
 		return exception.New(exception.StoragePoolException, "a kernel is copied to a kernel's volume alone")
@@ -180,7 +180,7 @@ func Import(tx qube.Tx, q qube.Qube, to, from Volume) error {
 			return err
 		}
 	}
-	return tx.Fire(qube.Event{Subject: q.Name(), Name: "domain-import-volume", Args: []qube.EventArg{
+	return tx.Fire(qube.Event{Subject: q.Name(), Name: "domain-import-volume", Other: of.Name(), Args: []qube.EventArg{
 		{Key: "name", Value: to.Name.Shown()}, {Key: "source", Value: "<Volume " + from.Pool + ":" + from.ID + ">"},
 	}})
 }
