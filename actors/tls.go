@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"golang.org/x/sys/unix"
 
 	"sallyport/internal/endpoint"
@@ -102,25 +101,6 @@ func (d *Daemon) RemoteAddr() net.Addr {
 		return nil
 	}
 	return d.remote.listener.Addr()
-}
-
-// remoteListener is the actor whose goroutine accepts the connections, like listener.
-type remoteListener struct{ *remote }
-
-func (l *remoteListener) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		self := ctx.Self()
-		go guarded(l.accept, func(err error) { l.d.send(self, &acceptEnded{err}) })
-	case *acceptEnded:
-		var c *crash
-		if errors.As(m.err, &c) {
-			panic(c)
-		}
-		if m.err != nil {
-			l.d.health.failing("socket tls", "a socket accepts no more connections: "+m.err.Error())
-		}
-	}
 }
 
 // accept takes connections until the listener is shut. One too many is closed at once: before it has proved who it is, it
