@@ -163,13 +163,13 @@ func Start(settings Settings) (*Daemon, error) {
 	if err = d.attend(); err != nil {
 		return nil, errors.Join(err, d.abandon())
 	}
-	d.spawn("poller", "poller", d.workers, settings.StageQueue, func() actor.Actor { return &poller{d, d.watched} })
+	d.startPoller()
 	for _, s := range d.listeners {
-		d.spawn("listener-"+s.name, "listener", d.workers, settings.StageQueue, func() actor.Actor { return &listener{d, s} })
+		d.startListener(s, func() error { return s.accept(d) })
 	}
 	if t := d.remote; t != nil {
 		t.requests = newRequests(d, t.socket)
-		d.spawn("listener-tls", "listener", d.workers, settings.StageQueue, func() actor.Actor { return &remoteListener{t} })
+		d.startListener(t.socket, t.accept)
 	}
 	return d, nil
 }

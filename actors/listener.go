@@ -6,66 +6,40 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"golang.org/x/sys/unix"
 )
-
-// listener accepts connections on one socket and starts a request actor for each. The waiting is done by a goroutine of
-// its own, whose panic is the actor's; the socket outlives both.
-type listener struct {
-	d      *Daemon
-	socket *socket
-}
-
-// acceptEnded is what the goroutine reports when it ends.
-type acceptEnded struct{ err error }
-
-func (l *listener) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		self := ctx.Self()
-		go guarded(l.accept, func(err error) { l.d.send(self, &acceptEnded{err}) })
-	case *acceptEnded:
-		var c *crash
-		if errors.As(m.err, &c) {
-			panic(c)
-		}
-		if m.err != nil {
-			l.d.health.failing("socket "+l.socket.name, "a socket accepts no more connections: "+m.err.Error())
-		}
-	}
-}
 
 // acceptPause is how long to wait when the system has no descriptor or memory for another connection.
 const acceptPause = 10 * time.Millisecond
 
-// accept takes connections until the socket is shut, and then those that were there already.
-func (l *listener) accept() error {
-	raw, err := l.socket.file.SyscallConn()
+// accept takes connections, each for a request actor of its own, until the socket is shut, and then those that were there
+// already.
+func (s *socket) accept(d *Daemon) error {
+	raw, err := s.file.SyscallConn()
 	if err != nil {
 		return err
 	}
-	err = l.acceptAll(raw)
-	close(l.socket.drained) // not after a panic, which has the actor begin anew
+	err = s.acceptAll(d, raw)
+	close(s.drained) // not after a panic, which has the actor begin anew
 	return err
 }
 
-func (l *listener) acceptAll(raw syscall.RawConn) error {
-	requests := newRequests(l.d, l.socket)
+func (s *socket) acceptAll(d *Daemon, raw syscall.RawConn) error {
+	requests := newRequests(d, s)
 	for {
 		fd, err := acceptOne(raw)
 		switch {
 		case err == nil:
 			requests.start(fd, nil)
 		case errors.Is(err, os.ErrDeadlineExceeded): // shut
-			return raw.Control(func(s uintptr) {
-				for fd, err := acceptOn(s); err == nil; fd, err = acceptOn(s) {
+			return raw.Control(func(on uintptr) {
+				for fd, err := acceptOn(on); err == nil; fd, err = acceptOn(on) {
 					requests.start(fd, nil)
 				}
 			})
 		case err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOBUFS || err == unix.ENOMEM:
-			l.d.shed("the system has no room for another connection")
-			l.socket.pause(acceptPause)
+			d.shed("the system has no room for another connection")
+			s.pause(acceptPause)
 		case err != unix.EINTR && err != unix.ECONNABORTED:
 			return err
 		}

@@ -1,22 +1,12 @@
 package actors
 
 import (
-	"errors"
 	"os"
 	"sync"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"golang.org/x/sys/unix"
 )
-
-// poller tells request actors when their clients are ready, or too slow. A connection that waits costs no goroutine and
-// no timer: one goroutine asks the kernel for all, and, since all may wait equally long, they stand in one line by
-// deadline. It is an actor whose goroutine does the waiting, like listener.
-type poller struct {
-	d *Daemon
-	*watched
-}
 
 // What a request actor is told. They are values without content, so that telling costs nothing.
 type (
@@ -25,7 +15,9 @@ type (
 	halted  struct{} // the daemon is stopping
 )
 
-// watched is who waits. It outlives a crash of the poller. Safe for concurrent use.
+// watched tells request actors when their clients are ready, or too slow. A connection that waits costs no goroutine and
+// no timer: one goroutine, poll, asks the kernel for all, and, since all may wait equally long, they stand in one line by
+// deadline. It outlives a crash of poll. Safe for concurrent use.
 type watched struct {
 	epoll   *os.File
 	fd      int // of epoll
@@ -199,28 +191,9 @@ func (w *watched) halt() {
 
 func (w *watched) close() { _ = w.epoll.Close() }
 
-// pollEnded is what the goroutine reports when it ends.
-type pollEnded struct{ err error }
-
-func (p *poller) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		self := ctx.Self()
-		go guarded(p.poll, func(err error) { p.d.send(self, &pollEnded{err}) })
-	case *pollEnded:
-		var c *crash
-		if errors.As(m.err, &c) {
-			panic(c)
-		}
-		if m.err != nil && !errors.Is(m.err, os.ErrClosed) {
-			p.d.health.failing("poller", "nobody waits for slow clients: "+m.err.Error())
-		}
-	}
-}
-
-// poll tells requests of what the kernel reports, until the poller is closed.
-func (p *poller) poll() error {
-	raw, err := p.epoll.SyscallConn()
+// poll tells requests of what the kernel reports, until w is closed, which nobody asks about any more.
+func (w *watched) poll() error {
+	raw, err := w.epoll.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -235,14 +208,15 @@ func (p *poller) poll() error {
 			return err
 		}
 		for _, e := range events[:n] {
-			if r := p.waiter(int(e.Fd)); r != nil {
-				p.tell(r, ready{})
+			if r := w.at(int(e.Fd)); r != nil {
+				w.tell(r, ready{})
 			}
 		}
 	}
 }
 
-func (w *watched) waiter(fd int) *request {
+// at is whose descriptor fd is; nil if that is nobody's any more.
+func (w *watched) at(fd int) *request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if fd >= len(w.byFD) {

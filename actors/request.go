@@ -67,8 +67,9 @@ func newRequests(d *Daemon, s *socket) *requests {
 	return rs
 }
 
-// start takes over a connection that was accepted, or that via, unless it is nil, bridges to a client.
-func (rs *requests) start(fd int, via *bridge) {
+// start takes over a connection that was accepted, or that via, unless it is nil, bridges to a client. It gives the actor;
+// nil if there are so many connections that this one has been answered already.
+func (rs *requests) start(fd int, via *bridge) *actor.PID {
 	d := rs.d
 	d.stats.accepted.Add(1)
 	r := &request{d: d, socket: rs.socket, conn: connection{fd: fd}, via: via, started: d.now()}
@@ -79,7 +80,7 @@ func (rs *requests) start(fd int, via *bridge) {
 		via.answered()
 		r.conn.close()
 		d.open.end()
-		return
+		return nil
 	case n > d.settings.MaxConnections:
 		d.tooMany()
 		r.full = true
@@ -87,7 +88,7 @@ func (rs *requests) start(fd int, via *bridge) {
 	r.mailbox.limit, r.mailbox.sheds, r.mailbox.refuse = requestQueue, isReady, d.refuse
 	r.call.socket = rs.socket.kind
 	rs.next = r
-	rs.root.Spawn(rs.props)
+	return rs.root.Spawn(rs.props)
 }
 
 // courtesy is how many connections beyond the limit are read before they are refused: who is interrupted while he still

@@ -81,6 +81,10 @@ func (r *request) beginStream(ctx actor.Context) {
 		from = s.after
 	}
 	s.put(messages.EventOf(qube.Event{Name: "connection-established"}, from).AppendFrame(nil))
+	if r.left() { // before there was a stream that could have been told
+		r.end(ctx, nil)
+		return
+	}
 	if s.tick != nil {
 		r.tick(ctx)
 		return
@@ -115,12 +119,15 @@ func (s *stream) drain() (rest []byte) {
 
 // proceedStream goes on when the client has taken something, or has left.
 func (r *request) proceedStream(ctx actor.Context) {
-	if r.conn.left() {
+	if r.left() {
 		r.end(ctx, nil) // which is how streams end
 		return
 	}
 	r.flow(ctx)
 }
+
+// left reports whether the client has left, and not only ended its request.
+func (r *request) left() bool { return r.via.hasGone() || r.conn.left() }
 
 // flow sends what there is to be sent, as far as the client takes it.
 func (r *request) flow(ctx actor.Context) {

@@ -25,7 +25,8 @@ import (
 
 // Remote is how clients on other machines are served the methods of the admin socket: over TLS 1.3, where a certificate
 // says who calls. Frames are the same. The client's close_notify ends its request; a connection that ends without one was
-// cut, and what has come of the request is not carried out. Address, Certificate and ClientCAs are needed.
+// cut, and what has come of the request is not carried out. A client that follows a stream keeps the connection open in both
+// directions: once it has closed it, if only for writing, the stream ends. Address, Certificate and ClientCAs are needed.
 type Remote struct {
 	Address     string // to listen on, as net.Listen takes it for tcp
 	Certificate tls.Certificate
@@ -102,25 +103,6 @@ func (d *Daemon) RemoteAddr() net.Addr {
 		return nil
 	}
 	return d.remote.listener.Addr()
-}
-
-// remoteListener is the actor whose goroutine accepts the connections, like listener.
-type remoteListener struct{ *remote }
-
-func (l *remoteListener) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		self := ctx.Self()
-		go guarded(l.accept, func(err error) { l.d.send(self, &acceptEnded{err}) })
-	case *acceptEnded:
-		var c *crash
-		if errors.As(m.err, &c) {
-			panic(c)
-		}
-		if m.err != nil {
-			l.d.health.failing("socket tls", "a socket accepts no more connections: "+m.err.Error())
-		}
-	}
 }
 
 // accept takes connections until the listener is shut. One too many is closed at once: before it has proved who it is, it
@@ -215,12 +197,14 @@ type bridge struct {
 	wire   *endpoint.Wire
 	client *tls.Conn
 	actor  *net.UnixConn // whose other end a request actor has; nil while there is none, which t.mu guards
+	pid    *actor.PID    // of that actor; nil: there was one connection too many, and the answer is there
 
 	peer *messages.Peer
 	name string // by which the log knows the client
 
 	whole atomic.Bool // the client has ended its request
 	cut   atomic.Bool // it has left before that
+	gone  atomic.Bool // it has left after that, or closed its connection for writing
 }
 
 // linger is how long a client that is answered before it has sent its request may go on sending: were its connection
@@ -293,7 +277,7 @@ func (b *bridge) begin() bool {
 		return false
 	}
 	b.actor = conn
-	b.t.requests.start(fd, b)
+	b.pid = b.t.requests.start(fd, b)
 	return true
 }
 
@@ -326,15 +310,27 @@ func (b *bridge) up() error {
 		case b.wire.Ended(err):
 			b.whole.Store(true)
 			_ = b.actor.CloseWrite()
-			if endpoint.Left(b.wire) == nil {
-				_ = b.actor.Close()
-			}
+			b.watch()
 			return nil
 		default:
 			b.cut.Store(true) // before the actor learns that there is no more
 			_ = b.actor.Close()
 			return nil
 		}
+	}
+}
+
+// watch sees when a client leaves that has ended its request. Of one that has closed its connection, TCP does not say
+// whether only for writing, until something is sent there. A reply is sent in any case: whoever still reads gets it. A
+// stream may have nothing to send for long, so it ends.
+func (b *bridge) watch() {
+	if endpoint.Finished(b.wire) != nil || b.pid == nil {
+		return
+	}
+	b.gone.Store(true) // before the actor is told
+	b.t.d.send(b.pid, ready{})
+	if endpoint.Left(b.wire) == nil {
+		_ = b.actor.Close()
 	}
 }
 
@@ -357,6 +353,9 @@ func (b *bridge) answered() {
 
 // wasCut reports whether the client has left before its request was whole. b may be nil.
 func (b *bridge) wasCut() bool { return b != nil && b.cut.Load() }
+
+// hasGone reports whether nobody would read a stream. b may be nil.
+func (b *bridge) hasGone() bool { return b != nil && b.gone.Load() }
 
 // errTruncated is for a client that is not there to read it.
 var errTruncated = exception.New(exception.ProtocolError, "the request was cut off: close_notify has to end it")

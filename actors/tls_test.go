@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"sallyport/messages/exception"
 	"sallyport/messages/qube"
 	"sallyport/stages"
+	judges "sallyport/stages/permission"
 )
 
 // ours and theirs are authorities of which the daemon knows one.
@@ -56,6 +58,20 @@ func atLength(s *Settings) {
 	s.Catalogue = stages.NewCatalogue(declare("test.Longer", func(m *method) {
 		m.Read = func(qube.View, grant) (messages.Reply, error) { return messages.Text(longerText), nil }
 	}))
+}
+
+// atTheGate has work tell that it has begun, and not end before the gate opens.
+func atTheGate() (change func(*Settings), begun <-chan bool, gate chan<- bool) {
+	began, opens := make(chan bool), make(chan bool)
+	return func(s *Settings) {
+		s.Worker = doer(func(messages.Order) (func(context.Context) (messages.Reply, error), error) {
+			return func(context.Context) (messages.Reply, error) {
+				began <- true
+				<-opens
+				return messages.Text("done"), nil
+			}, nil
+		})
+	}, began, opens
 }
 
 // remoteClient is a connection over TLS.
@@ -266,16 +282,8 @@ func TestARemoteClientThatTakesNothing(t *testing.T) {
 
 // TestARemoteClientThatVanishes while its call is at work does not get the reply, and is not waited for.
 func TestARemoteClientThatVanishes(t *testing.T) {
-	begun, gate := make(chan bool), make(chan bool)
-	l := serve(t, overTLS(func(s *Settings) {
-		s.Worker = doer(func(messages.Order) (func(context.Context) (messages.Reply, error), error) {
-			return func(context.Context) (messages.Reply, error) {
-				begun <- true
-				<-gate
-				return messages.Text("done"), nil
-			}, nil
-		})
-	}))
+	work, begun, gate := atTheGate()
+	l := serve(t, overTLS(work))
 	c := l.reach(admin).send(calling("test.Work", "dom0", "work", "")).end()
 	<-begun
 	assert.NoError(t, c.raw.SetLinger(0))
@@ -321,41 +329,96 @@ func TestRemoteStream(t *testing.T) {
 		return c, frames
 	}
 	one, events := follow()
-	two, _ := follow()
-	three, last := follow()
+	two, last := follow()
 	l.must("admin.vm.tag.Set+x", "work", "")
 	assert.Equal(t, "domain-tag-add:x", must(messages.ReadEvent(events)).Name)
 	assert.Equal(t, "domain-tag-add:x", must(messages.ReadEvent(last)).Name)
 
-	assert.NoError(t, one.raw.SetLinger(0))
 	assert.NoError(t, one.raw.Close())
-	until(t, func() bool { return l.Stats().Streams == 2 })
-	assert.NoError(t, two.raw.Close()) // which the kernel learns once it sends something
-	until(t, func() bool {
-		l.must("admin.vm.feature.Set+x", "work", "")
-		return l.Stats().Streams == 1
-	})
+	until(t, func() bool { return l.Stats().Streams == 1 })
+	l.must("admin.vm.feature.Set+x", "work", "")
 
 	assert.NoError(t, l.Close(context.Background()))
 	_, err := io.Copy(io.Discard, last)
 	assert.NoError(t, err, "it ends with close_notify")
-	assert.True(t, three.wire.Ended(io.EOF))
+	assert.True(t, two.wire.Ended(io.EOF))
+}
+
+// departures are the ways of a client that has ended its request.
+var departures = map[string]func(*remoteClient) error{
+	"closes its connection for writing": func(c *remoteClient) error { return c.raw.CloseWrite() },
+	"closes its connection":             func(c *remoteClient) error { return c.raw.Close() },
+	"resets its connection":             func(c *remoteClient) error { return errors.Join(c.raw.SetLinger(0), c.raw.Close()) },
+}
+
+// TestARemoteSubscriberThatLeaves ends its stream at once, though nothing happens that the stream could tell of.
+func TestARemoteSubscriberThatLeaves(t *testing.T) {
+	for what, leave := range departures {
+		for _, method := range []string{"admin.Events", "admin.vm.Stats"} {
+			t.Run(method+" "+what, func(t *testing.T) {
+				l := aired(t, &shelf{}, overTLS())
+				c := l.reach(admin).send(calling(method, "dom0", "dom0", "")).end()
+				assert.Equal(t, "connection-established", must(messages.ReadEvent(bufio.NewReader(c))).Name)
+				assert.Equal(t, 1, l.Stats().Streams)
+				assert.NoError(t, leave(c))
+				until(t, func() bool { return l.Stats().Streams == 0 && l.Stats().Open == 0 && len(l.remote.slots) == 0 })
+				assert.Zero(t, l.Stats().Gone, "it is how streams end")
+			})
+		}
+	}
+}
+
+// gone is how many clients the bridges have seen leave.
+func (l *live) gone() (n int) {
+	l.remote.mu.Lock()
+	defer l.remote.mu.Unlock()
+	for b := range l.remote.bridges {
+		if b.hasGone() {
+			n++
+		}
+	}
+	return n
+}
+
+// TestARemoteSubscriberThatDoesNotWait has left before its stream begins, which then ends at once.
+func TestARemoteSubscriberThatDoesNotWait(t *testing.T) {
+	begun, gate := make(chan bool), make(chan bool)
+	l := aired(t, &shelf{}, overTLS(func(s *Settings) {
+		s.Gate = stages.NewGate(judges.Everyone{}, stages.Handler{Methods: []string{"admin.Events"}, Check: func(stages.Facts) (stages.Filter, error) {
+			begun <- true
+			<-gate
+			return nil, nil
+		}})
+	}))
+	c := l.reach(admin).send(calling("admin.Events", "dom0", "dom0", "")).end()
+	<-begun
+	assert.NoError(t, c.raw.CloseWrite())
+	until(t, func() bool { return l.gone() == 1 })
+	gate <- true
+	until(t, func() bool { return l.Stats().Open == 0 })
+	_, err := io.Copy(io.Discard, c)
+	assert.NoError(t, err)
+	assert.True(t, c.wire.Ended(io.EOF), "it ends with close_notify")
+}
+
+// TestARemoteClientThatClosesForWriting still reads the reply.
+func TestARemoteClientThatClosesForWriting(t *testing.T) {
+	work, begun, gate := atTheGate()
+	l := serve(t, overTLS(work))
+	c := l.reach(admin).send(calling("test.Work", "dom0", "work", "")).end()
+	<-begun
+	assert.NoError(t, c.raw.CloseWrite())
+	until(t, func() bool { return l.gone() == 1 })
+	gate <- true
+	assert.Equal(t, ok("done"), c.answer())
 }
 
 // TestCloseWithRemoteClients: what has arrived is finished, what has not is told, who has not proved who it is is dropped.
 func TestCloseWithRemoteClients(t *testing.T) {
 	serve(t, plainly).call("test.Echo", "work", "") // opens what the runtime keeps
-	begun, gate := make(chan bool), make(chan bool)
 	before := descriptors(t)
-	l := serve(t, overTLS(func(s *Settings) {
-		s.Worker = doer(func(messages.Order) (func(context.Context) (messages.Reply, error), error) {
-			return func(context.Context) (messages.Reply, error) {
-				begun <- true
-				<-gate
-				return messages.Text("done"), nil
-			}, nil
-		})
-	}))
+	work, begun, gate := atTheGate()
+	l := serve(t, overTLS(work))
 	stranger := l.reach(admin)
 	until(t, func() bool { return len(l.remote.slots) == 1 })
 	half := l.reach(admin).send([]byte("test.Ec"))

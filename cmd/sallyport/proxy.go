@@ -214,7 +214,8 @@ func (c *relayed) reach(end context.Context) error {
 	return nil
 }
 
-// up passes on what the client says, and, with close_notify, that it has said all.
+// up passes on what the client says, and, with close_notify, that it has said all. The connection stays open: who closes it
+// leaves, for the daemon.
 func (c *relayed) up() {
 	room, refused := make([]byte, 16<<10), false
 	for {
@@ -258,8 +259,7 @@ func (c *relayed) stream(stop context.Context, events io.Reader) error {
 	var over atomic.Bool // for a reason that nobody has to be told
 	finish := func() {
 		over.Store(true)
-		_ = c.wire.SetLinger(0) // so that the daemon learns at once that nobody listens
-		_ = c.wire.Close()
+		_ = c.wire.Close() // by which the daemon learns that nobody listens
 		_ = c.local.SetWriteDeadline(time.Unix(1, 0))
 	}
 	defer context.AfterFunc(stop, finish)()

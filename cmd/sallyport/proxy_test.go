@@ -176,13 +176,14 @@ func TestProxyTellsOfDaemonsWithoutReply(t *testing.T) {
 	assert.Empty(t, f.ask("request"))
 }
 
-// streamer sends an event for each message on next, until the client leaves; then it tells left.
+// streamer sends an event for each message on next, until the client leaves; then it tells left. As to a daemon, a client
+// that has closed its connection for writing has left.
 func streamer(next chan string, left chan bool) func(*tls.Conn, *endpoint.Wire) {
 	return func(c *tls.Conn, w *endpoint.Wire) {
 		_, _ = io.ReadAll(c)
 		gone := make(chan bool)
 		go func() {
-			gone <- endpoint.Left(w) == nil
+			gone <- endpoint.Finished(w) == nil
 		}()
 		for {
 			select {

@@ -59,6 +59,7 @@ var arrows = []arrow{
 	{"internal/bench/...", []string{"messages/...", "internal/bench/..."}, "measures the daemon from outside"},
 	{"internal/modeltest", nil, "tests alone; what a model shared with the daemon it could not test"},
 	{"internal/twoworlds", nil, "tests alone, which compare daemons with daemons"},
+	{"internal/daemontest", []string{"actors", "internal/...", "stages/...", "messages/..."}, "for tests alone: puts a daemon together, as main does"},
 	{"internal/testcert", nil, "for tests alone"},
 	{"internal/architecture", nil, "reads source"},
 

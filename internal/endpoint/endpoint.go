@@ -42,15 +42,24 @@ func RemoveStale(path string) error {
 // Left returns nil when whoever holds the other end of conn has closed it altogether, and not only for writing: of TCP,
 // the kernel learns that when it sends something, or by keep-alive. It returns an error when conn is closed here, or its
 // read deadline passes. Nobody may read from conn meanwhile.
-func Left(conn syscall.Conn) error {
+func Left(conn syscall.Conn) error { return await(conn, unix.POLLHUP|unix.POLLERR) }
+
+// Finished returns nil when whoever holds the other end of conn will send no more: it has closed it for writing, or
+// altogether. What it sent before can still be read. Otherwise it is like Left.
+func Finished(conn syscall.Conn) error {
+	return await(conn, unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR)
+}
+
+// await returns nil when any of those events has come to conn.
+func await(conn syscall.Conn, events int16) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
 	return raw.Read(func(fd uintptr) bool {
-		fds := []unix.PollFd{{Fd: int32(fd)}}
+		fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
 		n, err := unix.Poll(fds, 0)
-		return err == nil && n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		return err == nil && n > 0 && fds[0].Revents&events != 0
 	})
 }
 

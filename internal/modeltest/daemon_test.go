@@ -18,16 +18,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"sallyport/actors"
-	"sallyport/internal/hypervisor"
+	"sallyport/internal/daemontest"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
 	"sallyport/messages/qube"
-	"sallyport/stages"
 	"sallyport/stages/lifecycle"
-	"sallyport/stages/methods"
-	"sallyport/stages/permission"
 	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 )
@@ -82,9 +78,7 @@ type daemon struct {
 }
 
 func newDaemon(t require.TestingT) *daemon {
-	dir, err := os.MkdirTemp("", "sallyport") // t.TempDir is too long for the name of a socket
-	require.NoError(t, err)
-	d := &daemon{t: t, store: &memory{records: map[string][]byte{}}, dir: dir}
+	d := &daemon{t: t, store: &memory{records: map[string][]byte{}}, dir: daemontest.Dir(t)}
 	d.start()
 	return d
 }
@@ -100,16 +94,7 @@ func (d *daemon) start() {
 		inventory.Options{Reactions: reactions.All(), Meter: host})
 	require.NoError(d.t, err)
 	host.Begin(book.View, simulated.Settings{MemoryMiB: hostMiB, CPUs: 4})
-	power := lifecycle.NewWorker(host)
-	running, err := actors.Start(actors.Settings{
-		Catalogue:  stages.NewCatalogue(methods.All()...),
-		Gate:       stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
-		Book:       book,
-		Worker:     hypervisor.Crew{Power: power},
-		Attendants: map[string]actors.Attendant{"power": power},
-		Sockets:    map[stages.Socket]string{stages.Admin: d.socket()},
-	})
-	require.NoError(d.t, err)
+	running := daemontest.Start(d.t, d.socket(), book, lifecycle.NewWorker(host))
 	d.stop = func() {
 		require.NoError(d.t, running.Close(context.Background()))
 	}
@@ -120,26 +105,16 @@ func (d *daemon) close() {
 	require.NoError(d.t, os.RemoveAll(d.dir))
 }
 
-// patience is far more than anything here takes; who has to wait for longer waits for ever.
-const patience = 20 * time.Second
+// patience is how long an event is waited for.
+const patience = daemontest.Patience
 
-func (d *daemon) dial(c call) *net.UnixConn {
-	conn, err := net.Dial("unix", d.socket())
-	require.NoError(d.t, err)
-	require.NoError(d.t, conn.SetDeadline(time.Now().Add(patience)))
-	name := c.method + "+" + c.arg
-	_, err = conn.Write(messages.FormatRequest(name, c.source, c.dest, []byte(c.payload)))
-	require.NoError(d.t, err)
-	require.NoError(d.t, conn.(*net.UnixConn).CloseWrite())
-	return conn.(*net.UnixConn)
+func (c call) request() []byte {
+	return messages.FormatRequest(c.method+"+"+c.arg, c.source, c.dest, []byte(c.payload))
 }
 
 // call gives OK and the content, or an exception's type.
 func (d *daemon) call(c call) string {
-	conn := d.dial(c)
-	defer conn.Close()
-	frame, err := io.ReadAll(conn)
-	require.NoError(d.t, err, "%v", c)
+	frame := daemontest.Frame(d.t, d.socket(), c.request())
 	if content, is := strings.CutPrefix(string(frame), "0\x00"); is {
 		return ok + content
 	}
@@ -174,7 +149,7 @@ func (s *subscriber) connect() {
 			c.arg = "from-" + strconv.FormatUint(s.revision, 10)
 		}
 	}
-	s.conn, s.came, s.ended = s.daemon.dial(c), make(chan event, 1<<14), make(chan error, 1)
+	s.conn, s.came, s.ended = daemontest.Dial(s.daemon.t, s.daemon.socket(), c.request()), make(chan event, 1<<14), make(chan error, 1)
 	require.NoError(s.daemon.t, s.conn.SetDeadline(time.Time{}))
 	go func(conn io.Reader, came chan<- event, ended chan<- error) {
 		words := bufio.NewReader(conn)

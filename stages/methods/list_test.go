@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
 	"sallyport/messages/qube"
 	"sallyport/stages"
@@ -142,7 +143,7 @@ func TestTheListIsAsNewAsItsView(t *testing.T) {
 func TestCurrentState(t *testing.T) {
 	s := start(t)
 	var err error
-	s.book, _, err = inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) {
+	s.book, _, err = inventory.Open(daemontest.Nowhere{}, func() (*inventory.Snapshot, error) {
 		return inventory.FromFile("testdata/system.yaml", properties.Schema{})
 	}, inventory.Options{Meter: metered{MemoryKiB: 300, CPUNanos: 7}})
 	require.NoError(t, err)

@@ -2,13 +2,13 @@ package methods_test
 
 import (
 	"context"
-	"iter"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
 	"sallyport/messages/exception"
@@ -23,16 +23,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// nowhere is a store that keeps nothing: no test here opens an inventory twice.
-type nowhere struct{}
-
-func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
-func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
-func (nowhere) Close() error                                                     { return nil }
-
 // opened is a new inventory of the file at path.
 func opened(t require.TestingT, path string, meter inventory.Meter) *inventory.Inventory {
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path, properties.Schema{}) }, inventory.Options{Reactions: reactions.All(), Meter: meter})
+	book, _, err := inventory.Open(daemontest.Nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(path, properties.Schema{}) }, inventory.Options{Reactions: reactions.All(), Meter: meter})
 	require.NoError(t, err)
 	return book
 }
@@ -56,17 +49,10 @@ func start(t require.TestingT, handlers ...stages.Handler) *system {
 }
 
 // ok is how said puts a reply.
-const ok = "OK "
+const ok = daemontest.OK
 
 // said is what an answer says: OK and the content, or an exception's type.
-func said(t require.TestingT, frame []byte) string {
-	a, err := messages.ParseAnswer(frame)
-	require.NoError(t, err, "a frame: %q", frame)
-	if a.Type != "" {
-		return a.Type
-	}
-	return ok + string(a.Content)
-}
+func said(t require.TestingT, frame []byte) string { return daemontest.Said(t, frame) }
 
 // call answers like said; call is METHOD or METHOD+ARGUMENT.
 func (s *system) call(source, call, dest, payload string) string {

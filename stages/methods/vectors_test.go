@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,16 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"sallyport/actors"
-	"sallyport/internal/hypervisor"
+	"sallyport/internal/daemontest"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
 	"sallyport/messages/qube"
-	"sallyport/stages"
 	"sallyport/stages/lifecycle"
-	"sallyport/stages/methods"
-	"sallyport/stages/permission"
 	"sallyport/stages/properties"
 )
 
@@ -268,33 +263,14 @@ func (e exceptions) differs(at place) (difference, bool) {
 
 // served starts a daemon on book, and gives a way to call it: each call is a connection.
 func served(t *testing.T, book qube.Book, power *lifecycle.Worker) func(request []byte) (frame []byte) {
-	dir, err := os.MkdirTemp("", "sallyport") // t.TempDir is too long for the name of a socket
-	require.NoError(t, err)
+	dir := daemontest.Dir(t)
 	path := filepath.Join(dir, "s")
-	daemon, err := actors.Start(actors.Settings{
-		Catalogue:  stages.NewCatalogue(methods.All()...),
-		Gate:       stages.NewGate(permission.Everyone{}, permission.AdminExtension...),
-		Book:       book,
-		Worker:     hypervisor.Crew{Power: power},
-		Attendants: map[string]actors.Attendant{"power": power},
-		Sockets:    map[stages.Socket]string{stages.Admin: path},
-	})
-	require.NoError(t, err)
+	daemon := daemontest.Start(t, path, book, power)
 	t.Cleanup(func() {
 		assert.NoError(t, daemon.Close(context.Background()))
 		assert.NoError(t, os.RemoveAll(dir))
 	})
-	return func(request []byte) []byte {
-		conn, err := net.Dial("unix", path)
-		require.NoError(t, err)
-		defer conn.Close()
-		_, err = conn.Write(request)
-		require.NoError(t, err)
-		require.NoError(t, conn.(*net.UnixConn).CloseWrite())
-		frame, err := io.ReadAll(conn)
-		require.NoError(t, err)
-		return frame
-	}
+	return func(request []byte) []byte { return daemontest.Frame(t, path, request) }
 }
 
 // TestVectorsFixture: fixture.yaml says what core.yaml says.

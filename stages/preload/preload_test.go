@@ -3,7 +3,6 @@ package preload_test
 import (
 	"context"
 	"errors"
-	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
 	"sallyport/messages"
 	"sallyport/messages/exception"
@@ -22,12 +22,6 @@ import (
 	"sallyport/stages/reactions"
 	"sallyport/stages/registry"
 )
-
-type nowhere struct{}
-
-func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
-func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
-func (nowhere) Close() error                                                     { return nil }
 
 // desk is a messages.Desk that does orders at once: each puts its qube into a state, unless it is to fail.
 type desk struct {
@@ -42,7 +36,7 @@ type desk struct {
 
 func newDesk(t *testing.T, wanted string) *desk {
 	used := meter{}
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) {
+	book, _, err := inventory.Open(daemontest.Nowhere{}, func() (*inventory.Snapshot, error) {
 		return inventory.FromFile(filepath.Join("testdata", "system.yaml"), properties.Schema{})
 	}, inventory.Options{Reactions: reactions.All(), Meter: used})
 	require.NoError(t, err)

@@ -1,7 +1,6 @@
 package reactions_test
 
 import (
-	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,20 +9,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
 	"sallyport/messages/qube"
 	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
 )
 
-type nowhere struct{}
-
-func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
-func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
-func (nowhere) Close() error                                                     { return nil }
-
 func opened(t *testing.T) *inventory.Inventory {
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) {
+	book, _, err := inventory.Open(daemontest.Nowhere{}, func() (*inventory.Snapshot, error) {
 		return inventory.FromFile(filepath.Join("testdata", "system.yaml"), properties.Schema{})
 	}, inventory.Options{Reactions: reactions.All()})
 	require.NoError(t, err)
