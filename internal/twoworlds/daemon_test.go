@@ -25,6 +25,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"sallyport/actors"
+	"sallyport/internal/daemontest"
 	"sallyport/internal/hypervisor"
 	"sallyport/internal/hypervisor/simulated"
 	"sallyport/internal/inventory"
@@ -36,7 +37,6 @@ import (
 	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/lifecycle"
-	"sallyport/stages/methods"
 	"sallyport/stages/permission"
 	"sallyport/stages/properties"
 	"sallyport/stages/reactions"
@@ -162,14 +162,14 @@ type options struct {
 }
 
 func begin(t testing.TB, o options) *world {
-	dir, err := os.MkdirTemp("", "sallyport") // t.TempDir is too long for the name of a socket
-	require.NoError(t, err)
+	dir := daemontest.Dir(t)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	file := filepath.Join(dir, "inventory.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(o.inventory), 0o600))
 	w := &world{t: t, dir: dir}
 
 	host, made := simulated.New(wall{}), 0
+	var err error
 	w.book, _, err = inventory.Open(&w.store, func() (*inventory.Snapshot, error) { return inventory.FromFile(file, properties.Schema{}) },
 		inventory.Options{
 			Reactions: append(reactions.All(), o.reaction), Meter: host,
@@ -190,16 +190,11 @@ func begin(t testing.TB, o options) *world {
 		logger = zap.New(zapcore.NewCore(telemetry.Encoder(false), zapcore.AddSync(io.Discard), zapcore.InfoLevel))
 	}
 	power := lifecycle.NewWorker(host)
-	running, err := actors.Start(actors.Settings{
-		Catalogue:  stages.NewCatalogue(methods.All()...),
-		Gate:       stages.NewGate(o.judge, permission.AdminExtension...),
-		Book:       w.book,
-		Worker:     hypervisor.Crew{Power: power, Policy: policyfiles.New(policy.Sources{Dirs: []string{policyDir(t)}})},
-		Attendants: map[string]actors.Attendant{"power": power},
-		Sockets:    map[stages.Socket]string{stages.Admin: w.socket()},
-		Log:        logger,
+	running := daemontest.Start(t, w.socket(), w.book, power, func(s *actors.Settings) {
+		s.Gate = stages.NewGate(o.judge, permission.AdminExtension...)
+		s.Worker = hypervisor.Crew{Power: power, Policy: policyfiles.New(policy.Sources{Dirs: []string{policyDir(t)}})}
+		s.Log = logger
 	})
-	require.NoError(t, err)
 	var once sync.Once
 	w.stop = func() { once.Do(func() { require.NoError(t, running.Close(context.Background())) }) }
 	t.Cleanup(w.stop)
@@ -219,19 +214,13 @@ func policyDir(t testing.TB) string {
 func (w *world) socket() string { return filepath.Join(w.dir, "s") }
 
 // patience is far more than anything here takes.
-const patience = 20 * time.Second
+const patience = daemontest.Patience
 
 // request is one call.
 type request struct{ source, method, dest, payload string }
 
 func (w *world) dial(r request) *net.UnixConn {
-	conn, err := net.Dial("unix", w.socket())
-	require.NoError(w.t, err)
-	require.NoError(w.t, conn.SetDeadline(time.Now().Add(patience)))
-	_, err = conn.Write(messages.FormatRequest(r.method, r.source, r.dest, []byte(r.payload)))
-	require.NoError(w.t, err)
-	require.NoError(w.t, conn.(*net.UnixConn).CloseWrite())
-	return conn.(*net.UnixConn)
+	return daemontest.Dial(w.t, w.socket(), messages.FormatRequest(r.method, r.source, r.dest, []byte(r.payload)))
 }
 
 // call gives the frame of the reply; of a stream, only how it begins.
