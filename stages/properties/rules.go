@@ -270,8 +270,8 @@ func late(r rule) rule     { r.late = true; return r }
 func live(r rule) rule     { r.live = true; return r }
 func resetToo(r rule) rule { r.reset = true; return r }
 
-// runs reports whether a qube is running; dom0 always is.
-func runs(q qube.Qube) bool { return q.State() == qube.Running || q.Class() == qube.AdminVM }
+// runs reports whether a qube is there for the hypervisor, be it paused or suspended; dom0 always is (spec: model.md 4).
+func runs(q qube.Qube) bool { return q.State() != qube.Halted || q.Class() == qube.AdminVM }
 
 // usedForDisposables reports whether the qube is named as template of disposables, or is one (spec: properties.yaml
 // DVM.template_for_dispvms).
