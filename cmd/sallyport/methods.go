@@ -23,7 +23,7 @@ func newMethods(stdout *os.File) *cobra.Command {
 		Long: `List the methods that this version serves, from its own catalogue: no daemon is asked.
 
 An argument or a payload in [brackets] may be left out. Access is r(ead), w(rite), x(ecute), of the destination alone
-(local) or of the whole system (global).`,
+(local) or of the whole system (global). A method without a socket's name is on the admin socket.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			entries := methods.All()

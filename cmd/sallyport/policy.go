@@ -101,7 +101,7 @@ func (f *ruleFiles) loadable() (*loaded, error) {
 	if errors.As(err, &all) {
 		more := ""
 		if len(all) > 1 {
-			more = fmt.Sprintf(", and %d more errors", len(all)-1)
+			more = ", and " + counted(len(all)-1, "more error")
 		}
 		return nil, fail(exitFound, "the policy does not load: %v%s (see sallyport policy check)", all[0], more)
 	}
