@@ -50,8 +50,9 @@ func (j *Judge) Mask(v qube.View, source, dest qube.Qube) qube.View {
 	m := &mask{rules: j.now.Load(), view: v, source: source}
 	return permission.Masked(v, permission.Sight{
 		Qube: m.sees, Dest: dest,
-		Labels: m.lists("admin.label.List", ""), Pools: m.lists("admin.pool.List", ""),
-		Kernels: m.lists("admin.pool.volume.List", "linux-kernel"),
+		Labels:  func() bool { return m.lists("admin.label.List", "") },
+		Pools:   func() bool { return m.lists("admin.pool.List", "") },
+		Kernels: func() bool { return m.lists("admin.pool.volume.List", "linux-kernel") },
 	})
 }
 

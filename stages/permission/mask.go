@@ -13,9 +13,11 @@ type Sight struct {
 	Qube func(qube.Qube) bool
 	// Dest is the qube that the source was just permitted to act on, which it sees with those that it refers to. Nil: none.
 	Dest qube.Qube
-	// Labels and Pools show those that do not come with every system: to whom policy gives admin.label.List and
-	// admin.pool.List. Kernels shows those that are installed: to whom it gives admin.pool.volume.List of their pool.
-	Labels, Pools, Kernels bool
+	// Labels and Pools report whether those are shown that do not come with every system: to whom policy gives
+	// admin.label.List and admin.pool.List. Kernels is about those that are installed: shown to whom it gives
+	// admin.pool.volume.List of their pool. They are asked only when it matters, since most calls look at none of these;
+	// what holds for Qube holds for them.
+	Labels, Pools, Kernels func() bool
 }
 
 // Masked is v with only what s shows: everything else is absent, however one looks for it. What a qube has is the same as
@@ -56,13 +58,18 @@ func (m masked) QubeByID(id qube.UUID) (qube.Qube, bool) { return m.only(m.View.
 func (m masked) Qubes() iter.Seq[qube.Qube]              { return filtered(m.View.Qubes(), m.sees) }
 
 func (m masked) label(l qube.Label, ok bool) (qube.Label, bool) {
-	if !ok || !m.seesLabel(l) {
+	if sees := m.seesLabel(l); !ok || !sees { // always: one path, one timing
 		return qube.Label{}, false
 	}
 	return l, true
 }
 
-func (m masked) seesLabel(l qube.Label) bool { return m.sight.Labels || l.Index <= qube.BuiltinLabels }
+func (m masked) seesLabel(l qube.Label) bool {
+	all := asked(m.sight.Labels)
+	return all || l.Index <= qube.BuiltinLabels
+}
+
+func asked(sees func() bool) bool { return sees != nil && sees() }
 
 func (m masked) Label(n qube.LabelName) (qube.Label, bool) { return m.label(m.View.Label(n)) }
 func (m masked) LabelByIndex(i int) (qube.Label, bool)     { return m.label(m.View.LabelByIndex(i)) }
@@ -70,7 +77,7 @@ func (m masked) Labels() iter.Seq[qube.Label]              { return filtered(m.V
 
 func (m masked) Pool(name string) (qube.Pool, bool) {
 	p, ok := m.View.Pool(name)
-	if !m.sight.Pools {
+	if !asked(m.sight.Pools) {
 		return qube.Pool{}, false
 	}
 	return p, ok
@@ -79,7 +86,7 @@ func (m masked) Pool(name string) (qube.Pool, bool) {
 // Host is the machine without its kernels, which are looked up there. Its pools are what the system's defaults follow from.
 func (m masked) Host() qube.Host {
 	host := m.View.Host()
-	if !m.sight.Kernels {
+	if !asked(m.sight.Kernels) {
 		host.Kernels = nil
 	}
 	return host

@@ -225,7 +225,8 @@ func TestAbsentQubesAreAskedAbout(t *testing.T) {
 func TestWhatBelongsToTheSystemIsHiddenAlike(t *testing.T) {
 	v := net{qube.Only(away)}
 	for _, sees := range []bool{false, true} {
-		m := permission.Masked(v, permission.Sight{Labels: sees, Pools: sees, Kernels: sees})
+		is := func() bool { return sees }
+		m := permission.Masked(v, permission.Sight{Labels: is, Pools: is, Kernels: is})
 		l, named := m.Label(teal.Name)
 		byIndex, numbered := m.LabelByIndex(teal.Index)
 		p, there := m.Pool(pool.Name)
@@ -245,7 +246,7 @@ func TestWhatBelongsToTheSystemIsHiddenAlike(t *testing.T) {
 		assert.Equal(t, want, m.Host())
 		assert.NotEmpty(t, v.Host().Kernels, "of those that nobody hides")
 	}
-	seen := permission.Masked(v, permission.Sight{Labels: true})
+	seen := permission.Masked(v, permission.Sight{Labels: func() bool { return true }})
 	_, there := seen.Pool(pool.Name)
 	assert.False(t, there)
 	assert.Empty(t, seen.Host().Kernels)
