@@ -6,8 +6,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"math/big"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,6 +64,7 @@ func TestTypesAreTheSpecifications(t *testing.T) {
 		return true
 	})
 	assert.Equal(t, formatted(), declared, "true: clients compute message %% fields")
+	assert.ElementsMatch(t, slices.Collect(maps.Keys(declared)), Types)
 }
 
 // client renders a frame as the reference's client does (spec: exceptions.yaml rules.client_construct, wire.md 6).

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"sallyport/internal/loadtest/drive"
+	"sallyport/internal/loadtest/report"
+	"sallyport/internal/loadtest/scenario"
+	"sallyport/stages"
+	"sallyport/stages/methods"
+)
+
+// exitInvalid says that a load test says nothing about the server.
+const exitInvalid = 98
+
+func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "load",
+		Short: "Load a daemon, and measure how it answers",
+		Args:  cobra.NoArgs,
+		RunE:  func(*cobra.Command, []string) error { return errors.New("expected a command: run or scenario") },
+	}
+	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadScenario(stdout))
+	return cmd
+}
+
+func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
+	var o scenario.Options
+	var file string
+	cmd := &cobra.Command{
+		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
+		Short: "Make the calls of a scenario, or one call again and again",
+		Long: `Make the calls of a scenario, which FILE is, or one call again and again, and tell how long they took.
+
+At a rate, calls are due whether or not the server is ready for them, and each counts from when it was due: a server that
+stalls is as slow as those would find it who do not wait for each other. Workers make their next call when the one before is
+done. How late the tool itself was is measured, too; a run in which it was the bottleneck is INVALID.
+
+Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid. Ctrl-C ends the
+run, and what ran is told.`,
+		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
+  sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
+  sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			checks := scenario.Checks{Method: aMethod, Threshold: noThresholds}
+			if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
+				s, err := scenario.Read(args[0], checks)
+				if err != nil {
+					return fail(exitUsage, "%v", err)
+				}
+				if s.Target.Socket == "" && s.Target.Addr == "" {
+					if s.Target.Socket = o.Target.Socket; s.Target.Socket == "" {
+						if s.Target.Socket, err = usualSocket(env, socketOf("admin.vm.List")); err != nil {
+							return err
+						}
+					}
+				}
+				return load(s, file, stdout, stderr)
+			}
+			if o.Call = args[0]; len(args) > 1 {
+				o.Dest = args[1]
+			}
+			if o.Target.Socket == "" {
+				var err error
+				if o.Target.Socket, err = usualSocket(env, socketOf(o.Call)); err != nil {
+					return err
+				}
+			}
+			s, err := scenario.Simple(o, checks)
+			if err != nil {
+				return err
+			}
+			return load(s, file, stdout, stderr)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Target.Socket, "socket", "", "`PATH` of the daemon's socket (default as for sallyport call)")
+	f.StringVar(&o.Source, "source", "dom0", "the qube that calls, by `NAME`")
+	f.StringVar(&o.Payload, "payload", "", "`TEXT` to send with each call")
+	f.StringVar(&o.Expect, "expect", "ok", "what replies are to be: ok, any, or the `TYPE` of an exception; all else counts as an error")
+	f.StringVar(&o.Content, "content", "", "`REGEXP` that the content of an OK is to match")
+	f.Float64Var(&o.Rate, "rate", 0, "`N` calls per second")
+	f.BoolVar(&o.Poisson, "poisson", false, "with --rate: at random times, independent of each other")
+	f.IntVar(&o.Workers, "workers", 0, "`N` workers")
+	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long")
+	f.DurationVar(&o.Warmup, "warmup", 0, "how much of that is not measured")
+	f.DurationVar(&o.Timeout, "timeout", 0, "how long a call waits for its reply (default 10s)")
+	f.IntVar(&o.MaxInFlight, "max-in-flight", 0, "`N` calls at the same time, at most (default 4096)")
+	f.DurationVar(&o.MaxLag, "max-lag", 0, "how late the tool may begin calls, but for one in a thousand, before the run is invalid (default 1ms)")
+	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
+	f.StringVar(&file, "json", "", "write the result to `FILE`, too")
+	return cmd
+}
+
+func newLoadScenario(stdout io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "scenario",
+		Short: "Help with scenarios",
+		Args:  cobra.NoArgs,
+		RunE:  func(*cobra.Command, []string) error { return errors.New("expected a command: init") },
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "init",
+		Short: "Print a scenario that explains itself",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := stdout.Write(scenario.Example)
+			return err
+		},
+	})
+	return cmd
+}
+
+// aMethod reports whether daemons serve a method, be it a drill.
+func aMethod(method string) bool {
+	return slices.ContainsFunc(slices.Concat(methods.All(), methods.Drill()), func(e stages.Entry) bool { return e.Name == method })
+}
+
+// noThresholds keeps a scenario from asking for verdicts, which nobody would give.
+func noThresholds(string) error { return errors.New("no thresholds: they are not judged yet") }
+
+// load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
+// summary from whoever waits.
+func load(s *scenario.Scenario, file string, stdout, stderr io.Writer) error {
+	raiseDescriptors()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	r, err := drive.Run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
+		all, wrong := p.Recent.Count()
+		fmt.Fprintf(stderr, "%3.0f of %.0f s: %d calls/s, %d errors, p50 %v, p99 %v, %d under way\n", p.At.Seconds(), p.Of.Seconds(), all, wrong,
+			time.Duration(p.Recent.Total.ValueAtPercentile(50)).Round(time.Microsecond), time.Duration(p.Recent.Total.ValueAtPercentile(99)).Round(time.Microsecond), p.InFlight)
+	}})
+	if err != nil {
+		return fail(exitUsage, "load: %v", err)
+	}
+	d := report.Of(s, r)
+	told := d.WriteSummary(stdout)
+	if file != "" {
+		told = errors.Join(told, write(file, d))
+	}
+	switch {
+	case told != nil:
+		return fail(exitNoReply, "load: %v", told)
+	case len(d.Invalid) > 0:
+		return fail(exitInvalid, "")
+	}
+	return nil
+}
+
+// write writes the document to a file, whole or not at all.
+func write(file string, d report.Document) error {
+	f, err := os.Create(file + ".new")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.WriteJSON(f), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), file)
+}
+
+// raiseDescriptors lets as many calls be under way as the system allows.
+func raiseDescriptors() {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) == nil {
+		l.Cur = l.Max
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
+	}
+}

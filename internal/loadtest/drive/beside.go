@@ -1,0 +1,188 @@
+package drive
+
+import (
+	"bufio"
+	"context"
+	"time"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+	"sallyport/messages"
+)
+
+// accompany has subscribers follow events, and clients misbehave, until ctx ends.
+func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
+	for _, group := range d.s.Subscribers {
+		for n := range group.Count {
+			if n%d.o.Of != d.o.Part {
+				continue
+			}
+			draw := d.s.NewDraw(n)
+			d.beside.Go(func() {
+				for ctx.Err() == nil {
+					d.subscribe(ctx, rec, group, draw)
+					pause(ctx, time.Second) // one that was cut off comes back
+				}
+			})
+		}
+	}
+	for _, a := range d.s.Adversaries {
+		under := make(chan struct{}, a.Count)
+		d.beside.Go(func() {
+			every := time.NewTicker(max(time.Microsecond, time.Duration(float64(time.Second)/a.Rate*float64(d.o.Of))))
+			defer every.Stop()
+			for ctx.Err() == nil {
+				select {
+				case <-ctx.Done():
+				case <-every.C:
+					select {
+					case under <- struct{}{}:
+						d.beside.Go(func() {
+							d.misbehave(ctx, rec, a.Kind)
+							<-under
+						})
+					default: // as many are there as are to be
+					}
+				}
+			}
+		})
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// closing has conn closed when ctx ends, so that whatever waits for it ends, too.
+func closing(ctx context.Context, conn half) (done func()) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return func() {
+		stop()
+		_ = conn.Close()
+	}
+}
+
+// subscribe follows events until ctx ends, or the server ends the stream, which counts as a call that ended then.
+func (d *driver) subscribe(ctx context.Context, rec *measure.Recorder, group scenario.Subscribers, draw *scenario.Draw) {
+	begun := d.now()
+	request, source := requestOf(d.s, &group.Call, draw)
+	k, s := measure.Key{Method: group.Call.Method, Source: source}, measure.Sample{Intended: begun}
+	conn, err := d.dial(ctx)
+	if err == nil {
+		defer closing(ctx, conn)()
+		s.Connected = d.now()
+		k.Outcome, k.Type, err = d.follow(ctx, conn, rec, group, request)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		k.Outcome = outcomeOf(err)
+	}
+	s.Done = d.now()
+	rec.Add(k, s)
+}
+
+// follow reads events until the stream ends, which it is not to do, and says how.
+func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, group scenario.Subscribers, request []byte) (measure.Outcome, string, error) {
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return "", "", err
+	}
+	if _, err := conn.Write(request); err != nil {
+		return "", "", err
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return "", "", err
+	}
+	if group.Silent {
+		<-ctx.Done()
+		return "", "", ctx.Err()
+	}
+	r := bufio.NewReaderSize(conn, 1<<20)
+	for {
+		first, err := r.Peek(1)
+		if err != nil {
+			return "", "", err
+		}
+		if first[0] != '1' {
+			rest := make([]byte, r.Buffered())
+			n, _ := r.Read(rest)
+			o, kind := (&words{}).judge(&group.Call, false, rest[:n])
+			return o, kind, nil
+		}
+		if _, err := messages.ReadEvent(r); err != nil {
+			return "", "", err
+		}
+		rec.Read()
+	}
+}
+
+// misbehave does one misdeed, and counts what came of it: how the server ended it, or that it had not within the timeout.
+func (d *driver) misbehave(ctx context.Context, rec *measure.Recorder, kind scenario.Misdeed) {
+	k := measure.Key{Method: string(kind)}
+	conn, err := d.dial(ctx)
+	if err == nil {
+		defer closing(ctx, conn)()
+		err = d.misdeed(ctx, conn, kind)
+	}
+	if err == nil {
+		k.Outcome, k.Type, _, err = d.read(conn, &scenario.Call{Expect: scenario.Expect{Any: true}})
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		k.Outcome = outcomeOf(err)
+	}
+	rec.Beside(k)
+}
+
+const (
+	slowly   = 100 * time.Millisecond  // between two bytes of a slow sender
+	oversize = 2 * messages.MaxRequest // bytes
+)
+
+// misdeed does what is wrong. What the server says to it is read afterwards.
+func (d *driver) misdeed(ctx context.Context, conn half, kind scenario.Misdeed) error {
+	request := messages.FormatRequest("admin.vm.List", "dom0", "dom0", nil)
+	if d.s.Target.Plain {
+		request = []byte("a request")
+	}
+	switch kind {
+	case scenario.SlowSender:
+		for i := 0; ctx.Err() == nil; i = (i + 1) % (len(request) - 1) {
+			if _, err := conn.Write(request[i : i+1]); err != nil {
+				return said(err)
+			}
+			pause(ctx, slowly)
+		}
+	case scenario.NeverReader:
+		if _, err := conn.Write(request); err != nil {
+			return said(err)
+		}
+		pause(ctx, d.s.Timeout/2)
+	case scenario.HalfFrame:
+		if _, err := conn.Write(request[:len(request)/2]); err != nil {
+			return said(err)
+		}
+		return said(conn.CloseWrite())
+	case scenario.Oversize:
+		if _, err := conn.Write(make([]byte, oversize)); err != nil {
+			return said(err)
+		}
+		return said(conn.CloseWrite())
+	case scenario.Flood:
+	}
+	return ctx.Err()
+}
+
+// said makes nothing of an error in sending to a server that has closed: it may have said why.
+func said(err error) error {
+	if outcomeOf(err) == measure.Reset {
+		return nil
+	}
+	return err
+}

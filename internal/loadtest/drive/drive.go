@@ -1,0 +1,183 @@
+// Package drive makes the load that a scenario asks for, and measures it from outside.
+//
+//	arrival ─due→ begin ─connect, request, half-close→ server ─reply→ judged ─→ measure.Recorder
+//
+// A call counts from when it was due, whether or not anything was ready for it then. So a server that stalls is as slow as
+// those would find it who do not wait for each other; nothing is left out because the tool was busy waiting
+// (coordinated omission). How late the tool itself was, is measured for every call.
+//
+// Calls over a unix socket are made by a few threads that each drive thousands from one epoll, with raw system calls and
+// without allocation, since the tool mostly shares the machine with the server. All else runs on goroutines: TLS,
+// subscribers, clients that misbehave.
+package drive
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+)
+
+// Options are what does not belong to the scenario.
+type Options struct {
+	Threads  int             // of the tool; 0: one for each core, but for one
+	Part, Of int             // which share of the load is made here, of how many; Of 0: all of it
+	Progress func(Progress)  // called about each second, by one goroutine; nil: nobody looks
+	Began    func(time.Time) // called once, when the first call is due; nil: nobody asks
+}
+
+// Progress is a look at a run.
+type Progress struct {
+	At       time.Duration // since it began
+	Of       time.Duration // all of it
+	Stage    string        // its name; empty: it has none
+	InFlight int
+	Recent   *measure.Window // since the last look
+}
+
+// driver is one run.
+type driver struct {
+	s      *scenario.Scenario
+	o      Options
+	base   time.Time
+	end    time.Duration // nothing is due from then on
+	makers []maker
+	beside sync.WaitGroup // subscribers and adversaries
+}
+
+// maker is a thread that makes calls.
+type maker interface {
+	// run makes them until the load is over, or ctx is.
+	run(ctx context.Context) error
+	recorder() *measure.Recorder
+	inFlight() int
+}
+
+// Run makes the load and gives what it measured. If ctx ends early, that is what was measured until then. An error is only
+// that nothing could be begun at all: whatever a server does, or does not, is a result. One goroutine calls it at a time.
+func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result, error) {
+	o.Of = max(o.Of, 1)
+	if o.Threads == 0 {
+		o.Threads = max(1, runtime.NumCPU()-1)
+	}
+	d := &driver{s: s, o: o, end: s.Load.Duration()}
+	if err := d.prepare(); err != nil {
+		return nil, err
+	}
+	procs := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(procs)
+	runtime.GOMAXPROCS(max(procs, o.Threads+2)) // a thread that wakes finds a processor of Go's free
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	beside := measure.NewRecorder(s.Warmup)
+	d.base = time.Now()
+	if o.Began != nil {
+		o.Began(d.base)
+	}
+	d.accompany(ctx, beside)
+	errs := make([]error, len(d.makers))
+	var threads sync.WaitGroup
+	for i, m := range d.makers {
+		threads.Go(func() { errs[i] = m.run(ctx) })
+	}
+	looked := d.look(ctx, beside)
+	threads.Wait()
+	took := d.end
+	if ctx.Err() != nil { // somebody ended it
+		took = min(d.now(), d.end)
+	}
+	stop()
+	d.beside.Wait()
+	<-looked
+
+	all := beside.Result()
+	for _, m := range d.makers {
+		all.Merge(m.recorder().Result())
+	}
+	all.Began, all.Took = d.base.Add(s.Warmup), max(0, took-s.Warmup)
+	all.Invalid = append(all.Invalid, d.invalid(all)...)
+	return all, cmp.Or(errs...)
+}
+
+// prepare makes the makers.
+func (d *driver) prepare() error {
+	for thread := range d.o.Threads {
+		var m maker
+		var err error
+		if d.s.Target.Socket != "" {
+			m, err = newLoop(d, thread)
+		} else {
+			m = newPool(d, thread)
+		}
+		if err != nil {
+			return err
+		}
+		d.makers = append(d.makers, m)
+	}
+	return nil
+}
+
+// now is the time since the run began.
+func (d *driver) now() time.Duration { return time.Since(d.base) }
+
+// share is which part of all arrivals, workers or the like a thread of this machine has, and of how many.
+func (d *driver) share(thread int) (part, of int) {
+	return d.o.Part*d.o.Threads + thread, d.o.Of * d.o.Threads
+}
+
+// look shows how it goes, until the load is over.
+func (d *driver) look(ctx context.Context, beside *measure.Recorder) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		for every := time.NewTicker(time.Second); d.o.Progress != nil; {
+			select {
+			case <-ctx.Done():
+				every.Stop()
+				return
+			case <-every.C:
+				d.o.Progress(d.progress(beside))
+			}
+		}
+	}()
+	return done
+}
+
+func (d *driver) progress(beside *measure.Recorder) Progress {
+	p := Progress{At: d.now(), Of: d.end, Recent: beside.Recent()}
+	for _, m := range d.makers {
+		p.Recent.Merge(m.recorder().Recent())
+		p.InFlight += m.inFlight()
+	}
+	left := p.At
+	for _, stage := range d.s.Load.Stages {
+		if p.Stage = stage.Name; left < stage.For {
+			break
+		}
+		left -= stage.For
+	}
+	return p
+}
+
+// lagRank is the percentile of the tool's own delay that counts.
+const lagRank = 99.9
+
+// invalid gives why the result says nothing about the server.
+func (d *driver) invalid(r *measure.Result) (why []string) {
+	if lag := time.Duration(r.Lag.ValueAtPercentile(lagRank)); lag > d.s.MaxLag && r.Lag.TotalCount() > 0 {
+		why = append(why, fmt.Sprintf("the tool was the bottleneck: %.1f %% of calls began up to %v late, and max_lag is %v", lagRank, lag.Round(time.Microsecond), d.s.MaxLag))
+	}
+	if _, shed := r.Of(func(k measure.Key) bool { return k.Outcome == measure.Shed }); shed > 0 {
+		why = append(why, fmt.Sprintf("%d calls were never begun, since max_in_flight is %d", shed, d.s.MaxInFlight))
+	}
+	if _, failed := r.Of(func(k measure.Key) bool { return k.Outcome == measure.Failed }); failed > 0 {
+		why = append(why, fmt.Sprintf("%d calls failed for want of something on this machine, such as descriptors", failed))
+	}
+	return why
+}

@@ -1,0 +1,390 @@
+package drive
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+	"sallyport/internal/loadtest/stall"
+	"sallyport/internal/testcert"
+	"sallyport/messages"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// server answers as the method of each request says, and keeps the requests.
+type server struct {
+	net.Listener
+	conns   sync.WaitGroup
+	under   atomic.Int64
+	most    atomic.Int64
+	release chan struct{} // closed: what is held is answered
+
+	mu   sync.Mutex
+	seen []string
+}
+
+func serve(t *testing.T, l net.Listener) *server {
+	s := &server{Listener: l, release: make(chan struct{})}
+	s.conns.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.conns.Go(func() { s.answer(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		select {
+		case <-s.release:
+		default:
+			close(s.release)
+		}
+		s.conns.Wait()
+	})
+	return s
+}
+
+func (s *server) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.seen)
+}
+
+var long = strings.Repeat("long", 1<<20)
+
+func (s *server) answer(conn net.Conn) {
+	defer conn.Close()
+	s.most.Store(max(s.most.Load(), s.under.Add(1)))
+	defer s.under.Add(-1)
+	if u, ok := conn.(*net.UnixConn); ok {
+		first := make([]byte, 5)
+		if n, _ := io.ReadFull(conn, first); n == 5 && string(first) == "reset" {
+			return // with the rest unread
+		}
+		rest, err := io.ReadAll(u)
+		if err != nil {
+			return
+		}
+		s.reply(conn, string(first)+string(rest))
+		return
+	}
+	all, err := io.ReadAll(conn)
+	if err == nil {
+		s.reply(conn, string(all))
+	}
+}
+
+func (s *server) reply(conn net.Conn, request string) {
+	s.mu.Lock()
+	s.seen = append(s.seen, request)
+	s.mu.Unlock()
+	method, _, _ := strings.Cut(request, " ")
+	method, _, _ = strings.Cut(method, "+")
+	switch method {
+	case "garbage":
+		_, _ = io.WriteString(conn, "what?")
+	case "empty":
+	case "exception":
+		_, _ = io.WriteString(conn, "2\x00QubesVMNotFoundError\x00\x00no such qube\x00")
+	case "long":
+		_, _ = io.WriteString(conn, "0\x00"+long)
+	case "pieces":
+		for _, piece := range []string{"0", "\x00", "pie", "ces"} {
+			_, _ = io.WriteString(conn, piece)
+			time.Sleep(time.Millisecond)
+		}
+	case "held":
+		<-s.release
+		_, _ = io.WriteString(conn, "0\x00")
+	case "linger":
+		time.Sleep(2 * time.Millisecond)
+		_, _ = io.WriteString(conn, "0\x00")
+	default:
+		_, _ = io.WriteString(conn, "0\x00fine")
+	}
+}
+
+// targets are the two ways to a server.
+var targets = map[string]func(t *testing.T) (net.Listener, scenario.Target){
+	"unix": func(t *testing.T) (net.Listener, scenario.Target) {
+		l, err := net.Listen("unix", socket(t))
+		require.NoError(t, err)
+		return l, scenario.Target{Socket: l.Addr().String()}
+	},
+	"tls": func(t *testing.T) (net.Listener, scenario.Target) {
+		a := testcert.NewAuthority()
+		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{a.Server("localhost")}, MinVersion: tls.VersionTLS13})
+		require.NoError(t, err)
+		return l, scenario.Target{Addr: l.Addr().String(), TLS: &tls.Config{RootCAs: a.Pool(), ServerName: "localhost"}}
+	},
+}
+
+func socket(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "load") // t.TempDir is too long for the name of a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
+func call(method string) scenario.Call {
+	return scenario.Call{Method: method, Source: scenario.Text("dom0"), Dest: scenario.Text("work")}
+}
+
+func item(steps ...scenario.Call) scenario.Item { return scenario.Item{Weight: 1, Steps: steps} }
+
+// rate is a load of so many calls in a second, for that long.
+func rate(perSecond float64, d time.Duration) scenario.Load {
+	return scenario.Load{Stages: []scenario.Stage{{From: perSecond, To: perSecond, For: d}}}
+}
+
+func made(t *testing.T, target scenario.Target, load scenario.Load, mix ...scenario.Item) *measure.Result {
+	t.Helper()
+	r, err := Run(context.Background(), plain(target, load, mix...), Options{Threads: 2})
+	require.NoError(t, err)
+	return r
+}
+
+func plain(target scenario.Target, load scenario.Load, mix ...scenario.Item) *scenario.Scenario {
+	return &scenario.Scenario{Target: target, Load: load, Mix: mix, Timeout: 10 * time.Second, MaxInFlight: 1000, MaxLag: time.Hour}
+}
+
+// counts are how many calls there were of each key.
+func counts(r *measure.Result) map[measure.Key]uint64 {
+	all := map[measure.Key]uint64{}
+	for k, g := range r.Groups {
+		all[k] = g.Count
+	}
+	return all
+}
+
+// TestOutcomes: whatever a server does is counted by what it was, and every arrival once.
+func TestOutcomes(t *testing.T) {
+	for way, listen := range targets {
+		t.Run(way, func(t *testing.T) {
+			l, target := listen(t)
+			serve(t, l)
+			expected := call("exception")
+			expected.Expect.Type = "QubesVMNotFoundError"
+			big := call("fine")
+			big.Payload = scenario.Text(long)
+			for name, c := range map[string]struct {
+				call scenario.Call
+				want measure.Key
+			}{
+				"fine":                   {call("fine"), measure.Key{Outcome: measure.OK}},
+				"in pieces":              {call("pieces"), measure.Key{Outcome: measure.OK}},
+				"a long reply":           {call("long"), measure.Key{Outcome: measure.OK}},
+				"a long request":         {big, measure.Key{Outcome: measure.OK}},
+				"garbage":                {call("garbage"), measure.Key{Outcome: measure.Garbage}},
+				"nothing":                {call("empty"), measure.Key{Outcome: measure.Empty}},
+				"exception":              {call("exception"), measure.Key{Outcome: measure.Unexpected, Type: "QubesVMNotFoundError"}},
+				"the expected exception": {expected, measure.Key{Outcome: measure.OK, Type: "QubesVMNotFoundError"}},
+			} {
+				r := made(t, target, rate(100, 100*time.Millisecond), item(c.call))
+				c.want.Method, c.want.Source = c.call.Method, "dom0"
+				assert.Equal(t, map[measure.Key]uint64{c.want: 10}, counts(r), name)
+				assert.EqualValues(t, 10, r.Due, name)
+				assert.Empty(t, r.Invalid, name)
+			}
+		})
+	}
+	l, target := targets["unix"](t)
+	serve(t, l)
+	hung := plain(target, rate(100, 50*time.Millisecond), item(call("held")))
+	hung.Timeout = 30 * time.Millisecond
+	r, err := Run(context.Background(), hung, Options{})
+	require.NoError(t, err)
+	assert.Equal(t, map[measure.Key]uint64{{Method: "held", Source: "dom0", Outcome: measure.Timeout}: 5}, counts(r))
+	g, errs := r.Of(func(measure.Key) bool { return true })
+	assert.EqualValues(t, 5, errs)
+	assert.GreaterOrEqual(t, g.Total.Min(), int64(29*time.Millisecond), "what did not come in time was waited for")
+
+	r = made(t, target, rate(100, 50*time.Millisecond), item(call("reset")))
+	assert.Equal(t, map[measure.Key]uint64{{Method: "reset", Source: "dom0", Outcome: measure.Reset}: 5}, counts(r))
+	r = made(t, scenario.Target{Socket: target.Socket + "x"}, rate(100, 50*time.Millisecond), item(call("x")))
+	assert.Equal(t, map[measure.Key]uint64{{Method: "x", Source: "dom0", Outcome: measure.Missing}: 5}, counts(r))
+	require.NoError(t, os.WriteFile(target.Socket+"x", nil, 0o600))
+	r = made(t, scenario.Target{Socket: target.Socket + "x"}, rate(100, 50*time.Millisecond), item(call("x")))
+	assert.Equal(t, map[measure.Key]uint64{{Method: "x", Source: "dom0", Outcome: measure.Refused}: 5}, counts(r))
+}
+
+// TestAStalledServerHidesNothing: calls are due whatever the server does, and wait from when they were due. A tester that
+// waited for the server would have begun one of these calls, and found the others fast.
+func TestAStalledServerHidesNothing(t *testing.T) {
+	s := stall.Server{Every: 500 * time.Millisecond, For: 200 * time.Millisecond, Reply: []byte("0\x00")}
+	path := socket(t)
+	require.NoError(t, s.Listen(path))
+	defer s.Close()
+	r := made(t, scenario.Target{Socket: path}, rate(1000, time.Second), item(call("x")))
+	g, errs := r.Of(func(measure.Key) bool { return true })
+	assert.EqualValues(t, 1000, g.Count)
+	assert.Zero(t, errs)
+	for _, p := range []float64{70, 80, 90, 99} { // a slow machine makes them only slower
+		assert.Greater(t, g.Total.ValueAtPercentile(p), int64(s.Quantile(p/100)*95/100), "p%v", p)
+	}
+}
+
+// TestWhatIsTooMuchIsShed: no more calls are under way than there may be; the others are counted, and the run is invalid.
+func TestWhatIsTooMuchIsShed(t *testing.T) {
+	l, target := targets["unix"](t)
+	server := serve(t, l)
+	s := plain(target, rate(1000, 50*time.Millisecond), item(call("held")))
+	s.MaxInFlight, s.Timeout = 8, 200*time.Millisecond
+	r, err := Run(context.Background(), s, Options{Threads: 2})
+	require.NoError(t, err)
+	assert.Equal(t, map[measure.Key]uint64{
+		{Method: "held", Source: "dom0", Outcome: measure.Timeout}: 8, {Method: "held", Outcome: measure.Shed}: 42,
+	}, counts(r))
+	assert.LessOrEqual(t, server.most.Load(), int64(8))
+	require.Len(t, r.Invalid, 1)
+	assert.Contains(t, r.Invalid[0], "max_in_flight is 8")
+}
+
+// TestSequences: each call of a sequence begins when the one before has ended, with the same values.
+func TestSequences(t *testing.T) {
+	for way, listen := range targets {
+		t.Run(way, func(t *testing.T) {
+			l, target := listen(t)
+			server := serve(t, l)
+			first, second := call("linger"), call("fine")
+			first.Think = 3 * time.Millisecond
+			r := made(t, target, rate(100, 100*time.Millisecond), item(first, second))
+			assert.Equal(t, map[measure.Key]uint64{
+				{Method: "linger", Source: "dom0", Outcome: measure.OK}: 10, {Method: "fine", Source: "dom0", Outcome: measure.OK}: 10,
+			}, counts(r))
+			before := 0
+			for _, request := range server.requests() {
+				if strings.HasPrefix(request, "linger") {
+					before++
+				} else if before--; before < 0 {
+					assert.Fail(t, "a second step before any first had ended")
+				}
+			}
+		})
+	}
+}
+
+// TestWorkers: in a closed model there are never more calls at the same time than workers, and each worker always has one.
+func TestWorkers(t *testing.T) {
+	for way, listen := range targets {
+		t.Run(way, func(t *testing.T) {
+			l, target := listen(t)
+			server := serve(t, l)
+			load := rate(5, 200*time.Millisecond)
+			load.Closed = true
+			r := made(t, target, load, item(call("linger")))
+			g, errs := r.Of(func(measure.Key) bool { return true })
+			assert.Zero(t, errs)
+			assert.Greater(t, g.Count, uint64(5), "they go on")
+			assert.Equal(t, int64(5), server.most.Load())
+		})
+	}
+}
+
+// TestSharesAddUp: what several machines do together is the whole load.
+func TestSharesAddUp(t *testing.T) {
+	l, target := targets["unix"](t)
+	server := serve(t, l)
+	all := measure.NewResult()
+	for part := range 3 {
+		r, err := Run(context.Background(), plain(target, rate(1000, 50*time.Millisecond), item(call("fine"))), Options{Part: part, Of: 3, Threads: 2})
+		require.NoError(t, err)
+		assert.NotZero(t, r.Due)
+		all.Merge(r)
+	}
+	assert.EqualValues(t, 50, all.Due)
+	seen := server.requests()
+	assert.Len(t, seen, 50)
+	assert.Equal(t, []byte("fine dom0 name work\x00"), []byte(seen[0]))
+}
+
+// TestAnEndGivesWhatRan, also if the server holds what is under way.
+func TestAnEndGivesWhatRan(t *testing.T) {
+	for way, listen := range targets {
+		t.Run(way, func(t *testing.T) {
+			l, target := listen(t)
+			serve(t, l)
+			ctx, stop := context.WithCancel(context.Background())
+			looks := 0
+			r, err := Run(ctx, plain(target, rate(100, time.Hour), item(call("fine")), item(call("held"))), Options{Progress: func(p Progress) {
+				looks++
+				assert.NotZero(t, p.InFlight)
+				stop()
+			}})
+			require.NoError(t, err)
+			assert.Equal(t, 1, looks)
+			assert.NotZero(t, r.Groups[measure.Key{Method: "fine", Source: "dom0", Outcome: measure.OK}])
+		})
+	}
+}
+
+// TestSubscribersAndAdversaries are beside the load: events are counted, misdeeds apart, and none is left when it ends.
+func TestSubscribersAndAdversaries(t *testing.T) {
+	l, err := net.Listen("unix", socket(t))
+	require.NoError(t, err)
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer conn.Close()
+				request, _ := io.ReadAll(conn)
+				switch {
+				case bytes.HasPrefix(request, []byte("admin.Events")):
+					for n := 0; err == nil; n++ {
+						_, err = conn.Write(messages.Event{Name: fmt.Sprint("e", n)}.AppendFrame(nil))
+						time.Sleep(time.Millisecond)
+					}
+				case bytes.Contains(request, []byte{0}) && len(request) < messages.MaxRequest:
+					_, _ = io.WriteString(conn, "0\x00")
+				default:
+					_, _ = io.WriteString(conn, "2\x00ProtocolError\x00\x00no\x00")
+				}
+			})
+		}
+	})
+	s := plain(scenario.Target{Socket: l.Addr().String()}, rate(100, time.Second), item(call("fine")))
+	s.Timeout = 500 * time.Millisecond
+	s.Subscribers = []scenario.Subscribers{{Count: 3, Call: call("admin.Events")}, {Count: 2, Call: call("admin.Events"), Silent: true}}
+	for _, kind := range scenario.Misdeeds {
+		s.Adversaries = append(s.Adversaries, scenario.Adversary{Kind: kind, Rate: 100, Count: 3})
+	}
+	r, err := Run(context.Background(), s, Options{})
+	require.NoError(t, err)
+	assert.Greater(t, r.Messages, uint64(3))
+	assert.Equal(t, map[measure.Key]uint64{{Method: "fine", Source: "dom0", Outcome: measure.OK}: 100}, counts(r))
+	for misdeed, want := range map[scenario.Misdeed]measure.Key{
+		scenario.HalfFrame:  {Outcome: measure.OK, Type: "ProtocolError"},
+		scenario.SlowSender: {Outcome: measure.Timeout},
+		scenario.Flood:      {Outcome: measure.Timeout},
+		scenario.Oversize:   {Outcome: measure.OK, Type: "ProtocolError"},
+	} {
+		want.Method = string(misdeed)
+		assert.NotZero(t, r.Beside[want], "%v: %v", want, r.Beside)
+	}
+	require.NoError(t, l.Close())
+	conns.Wait()
+}

@@ -1,0 +1,343 @@
+package drive
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+)
+
+// loop is a maker of calls over a unix socket. It is one thread, and what it has is its own, but for the Recorder and
+// the count of what is under way.
+type loop struct {
+	d    *driver
+	plan *plan
+	rec  *measure.Recorder
+	words
+	under atomic.Int64 // calls under way
+
+	addr    unix.RawSockaddrUnix
+	addrLen uintptr
+	epoll   int
+	most    int       // calls at the same time
+	flights []*flight // by the index that epoll knows them by
+	spare   []int     // indexes that are free
+	refused []*flight // whose connect found the backlog full, oldest first
+	oldest  flight    // a ring of those under way, in the order in which they began
+	buffer  [256 << 10]byte
+}
+
+// flight is one call under way.
+type flight struct {
+	index      int
+	job        *job
+	fd         int
+	sample     measure.Sample
+	began      time.Duration
+	source     string
+	request    []byte
+	sent       int
+	reply      []byte // so far; a reply that comes in one piece is judged where it was read
+	prev, next *flight
+}
+
+func (f *flight) call() *scenario.Call { return &f.job.item.Steps[f.job.step] }
+
+func newLoop(d *driver, thread int) (*loop, error) {
+	part, of := d.share(thread)
+	l := &loop{d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup), most: max(1, d.s.MaxInFlight/d.o.Threads)}
+	l.oldest.prev, l.oldest.next = &l.oldest, &l.oldest
+	path := d.s.Target.Socket
+	if len(path) >= len(l.addr.Path) {
+		return nil, fmt.Errorf("%s: the path of a unix socket has at most %d bytes", path, len(l.addr.Path)-1)
+	}
+	l.addr.Family = unix.AF_UNIX
+	for i := range len(path) {
+		l.addr.Path[i] = int8(path[i])
+	}
+	l.addrLen = uintptr(2 + len(path) + 1)
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	l.epoll = epoll
+	return l, nil
+}
+
+func (l *loop) recorder() *measure.Recorder { return l.rec }
+func (l *loop) inFlight() int               { return int(l.under.Load()) }
+
+// eventsAtOnce is how many replies are read before it is asked again what is due.
+const eventsAtOnce = 16
+
+func (l *loop) run(ctx context.Context) error {
+	runtime.LockOSThread()                             // it sleeps in its own epoll; what follows is the thread's, which ends with it
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // to wake in time,
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)    // and before others, where that is allowed: it is little work, and not to be late
+	defer l.close()
+	var events [eventsAtOnce]unix.EpollEvent
+	for ctx.Err() == nil {
+		now := l.beginDue()
+		due, more := l.plan.next()
+		if !more && l.under.Load() == 0 {
+			return nil
+		}
+		n, err := l.wait(events[:], l.sleep(now, due, more))
+		if err != nil {
+			return err
+		}
+		for _, e := range events[:n] {
+			l.proceed(l.flights[e.Fd])
+		}
+		l.knockAgain()
+		l.giveUp()
+	}
+	return nil
+}
+
+// close lets go of what is under way.
+func (l *loop) close() {
+	for f := l.oldest.next; f != &l.oldest; f = f.next {
+		if f.fd >= 0 {
+			_ = unix.Close(f.fd)
+		}
+	}
+	_ = unix.Close(l.epoll)
+}
+
+// beginDue begins what is due, and gives the time.
+func (l *loop) beginDue() time.Duration {
+	for {
+		now := l.d.now()
+		due, more := l.plan.next()
+		if !more || due > now {
+			return now
+		}
+		b := l.plan.take()
+		if l.plan.ready(b.job, now) {
+			l.begin(b, now)
+		}
+	}
+}
+
+const (
+	longestSleep = 50 * time.Millisecond // in which ctx may end, or a call be given up
+	knocking     = time.Millisecond      // between two tries to connect
+	kept         = time.Millisecond      // what is slept without letting go of Go's processor, for which its collector may wait
+	sleepCosts   = 5 * time.Microsecond  // about; less than that is not slept
+)
+
+// sleep is how long nothing is to be done, unless the server does something.
+func (l *loop) sleep(now, due time.Duration, more bool) time.Duration {
+	d := longestSleep
+	if len(l.refused) > 0 {
+		d = knocking
+	}
+	if more {
+		d = min(d, due-now)
+	}
+	if d < sleepCosts {
+		return 0
+	}
+	return d
+}
+
+func (l *loop) wait(events []unix.EpollEvent, d time.Duration) (int, error) {
+	spec := unix.NsecToTimespec(int64(d))
+	call := unix.Syscall6 // which lets others have Go's processor meanwhile, and may have to wait for one afterwards
+	if d <= kept {
+		call = unix.RawSyscall6
+	}
+	n, _, errno := call(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&spec)), 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("epoll_pwait2: %w", errno)
+}
+
+// begin makes a call that is due, however late it is.
+func (l *loop) begin(b begin, now time.Duration) {
+	c := b.call()
+	l.rec.Begun(b.due, now-b.due)
+	if len(l.spare) == 0 && len(l.flights) >= l.most {
+		l.rec.Add(measure.Key{Method: c.Method, Outcome: measure.Shed}, measure.Sample{Intended: b.due, Done: now})
+		l.plan.ended(b.job, now)
+		return
+	}
+	f := l.spareFlight()
+	f.job, f.began, f.sample, f.sent, f.reply = b.job, now, measure.Sample{Intended: b.due}, 0, f.reply[:0]
+	f.prev, f.next = l.oldest.prev, &l.oldest
+	f.prev.next, f.next.prev = f, f
+	l.under.Add(1)
+	l.write(f, c)
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		l.end(f, measure.Failed, "")
+		return
+	}
+	f.fd = int(fd)
+	l.connect(f)
+}
+
+func (l *loop) spareFlight() *flight {
+	if n := len(l.spare); n > 0 {
+		f := l.flights[l.spare[n-1]]
+		l.spare = l.spare[:n-1]
+		return f
+	}
+	f := &flight{index: len(l.flights), fd: -1}
+	l.flights = append(l.flights, f)
+	return f
+}
+
+// write makes the request: "METHOD+ARG SOURCE name DEST" NUL payload (spec: wire.md 2).
+func (l *loop) write(f *flight, c *scenario.Call) {
+	if f.request = f.request[:0]; l.d.s.Target.Plain {
+		f.source, f.request = "", c.Request.Append(f.request, f.job.draw)
+		return
+	}
+	f.source, f.request = appendRequest(f.request, &l.words, c, f.job.draw)
+}
+
+// connect connects, and sends as much as the socket takes. A full backlog is the server's; the call waits for it.
+func (l *loop) connect(f *flight) {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(f.fd), uintptr(unsafe.Pointer(&l.addr)), l.addrLen)
+	switch errno {
+	case 0:
+	case unix.EAGAIN:
+		l.refused = append(l.refused, f)
+		return
+	default:
+		l.end(f, outcomeOf(errno), "")
+		return
+	}
+	f.sample.Connected = l.d.now()
+	whole, errno := l.send(f)
+	if errno != 0 && errno != unix.EPIPE { // after which there may be a reply that says why
+		l.end(f, outcomeOf(errno), "")
+		return
+	}
+	l.watch(f, unix.EPOLL_CTL_ADD, whole || errno != 0)
+}
+
+// watch has epoll tell of a reply, and, until the request is sent, of room for more of it.
+func (l *loop) watch(f *flight, op uintptr, whole bool) {
+	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(f.index)}
+	if !whole {
+		e.Events |= unix.EPOLLOUT
+	}
+	if _, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), op, uintptr(f.fd), uintptr(unsafe.Pointer(&e)), 0, 0); errno != 0 {
+		l.end(f, measure.Failed, "")
+	}
+}
+
+// send sends what the socket takes, and half-closes after the last of it.
+func (l *loop) send(f *flight) (whole bool, errno unix.Errno) {
+	for f.sent < len(f.request) {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(f.fd), uintptr(unsafe.Pointer(&f.request[f.sent])), uintptr(len(f.request)-f.sent),
+			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EAGAIN {
+			return false, 0
+		}
+		if errno != 0 {
+			return false, errno
+		}
+		f.sent += int(n)
+	}
+	_, _, errno = unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(f.fd), unix.SHUT_WR, 0)
+	return true, errno
+}
+
+// proceed reads what there is of a reply, after it has sent what there is room for.
+func (l *loop) proceed(f *flight) {
+	if f.sent < len(f.request) {
+		if whole, errno := l.send(f); whole || errno != 0 {
+			l.watch(f, unix.EPOLL_CTL_MOD, true)
+		}
+	}
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(f.fd), uintptr(unsafe.Pointer(&l.buffer[0])), uintptr(len(l.buffer)), unix.MSG_DONTWAIT, 0, 0)
+		switch {
+		case errno == unix.EAGAIN || errno == unix.EINTR:
+			return
+		case errno != 0: // the server has closed without reading all of the request; what it said before counts
+			if outcome, kind := l.judge(f.call(), l.d.s.Target.Plain, f.reply); kind != "" {
+				l.end(f, outcome, kind)
+			} else {
+				l.end(f, outcomeOf(errno), "")
+			}
+			return
+		case n == 0:
+			outcome, kind := l.judge(f.call(), l.d.s.Target.Plain, f.reply)
+			l.end(f, outcome, kind)
+			return
+		}
+		if f.sample.First == 0 {
+			f.sample.First = l.d.now()
+		}
+		f.reply = append(f.reply, l.buffer[:min(int(n), max(0, mostKept-len(f.reply)))]...)
+	}
+}
+
+// end counts a call, and goes on with what follows from its end.
+func (l *loop) end(f *flight, o measure.Outcome, kind string) {
+	if f.fd >= 0 {
+		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(f.fd), 0, 0)
+		f.fd = -1
+	}
+	f.sample.Done = l.d.now()
+	l.rec.Add(measure.Key{Method: f.call().Method, Source: f.source, Outcome: o, Type: kind}, f.sample)
+	f.prev.next, f.next.prev = f.next, f.prev
+	l.under.Add(-1)
+	l.spare = append(l.spare, f.index)
+	l.plan.ended(f.job, f.sample.Done)
+	f.job = nil
+}
+
+// knockAgain tries to connect what found the backlog full.
+func (l *loop) knockAgain() {
+	again := l.refused
+	l.refused = nil
+	for i, f := range again {
+		if f.job == nil { // given up
+			continue
+		}
+		if l.connect(f); len(l.refused) > 0 { // still full: the others need not try
+			l.refused = append(l.refused, again[i+1:]...)
+			return
+		}
+	}
+}
+
+// giveUp ends calls that have had no reply in time.
+func (l *loop) giveUp() {
+	for now := l.d.now(); l.oldest.next != &l.oldest && now-l.oldest.next.began >= l.d.s.Timeout; {
+		l.end(l.oldest.next, measure.Timeout, "")
+	}
+}
+
+// appendRequest appends the request of a call of the Admin API, and gives its source.
+func appendRequest(b []byte, w *words, c *scenario.Call, draw *scenario.Draw) (source string, request []byte) {
+	b = append(b, c.Method...)
+	if arg := c.Arg.Append(append(b, '+'), draw); len(arg) > len(b)+1 {
+		b = arg
+	}
+	b = append(b, ' ')
+	from := len(b)
+	b = c.Source.Append(b, draw)
+	source = w.of(b[from:])
+	b = append(b, " name "...)
+	b = c.Dest.Append(b, draw)
+	b = append(b, 0)
+	return source, c.Payload.Append(b, draw)
+}

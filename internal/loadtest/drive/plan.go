@@ -1,0 +1,151 @@
+package drive
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"time"
+
+	"sallyport/internal/loadtest/arrival"
+	"sallyport/internal/loadtest/scenario"
+)
+
+// plan says what one thread is to begin, and when. It is for that thread alone.
+type plan struct {
+	s    *scenario.Scenario
+	end  time.Duration
+	draw *scenario.Draw
+
+	arrivals *arrival.Schedule // nil: a closed model
+	arrives  time.Duration     // the next of them
+	more     bool
+
+	waiting later // what goes on after a pause
+}
+
+// begin is what is to be begun.
+type begin struct {
+	due time.Duration
+	job *job
+}
+
+func (b begin) call() *scenario.Call { return &b.job.item.Steps[b.job.step] }
+
+// job is one item under way: an arrival of the open model, or what a worker of the closed one is at.
+type job struct {
+	item   *scenario.Item // nil: a worker that has none
+	step   int
+	draw   *scenario.Draw
+	worker int // of all workers; -1: an arrival
+}
+
+// newPlan makes the plan of the thread that has that part of all.
+func newPlan(s *scenario.Scenario, part, of int) *plan {
+	p := &plan{s: s, end: s.Load.Duration(), draw: s.NewDraw(part)}
+	if s.Load.Closed {
+		most := 0.0
+		for _, stage := range s.Load.Stages {
+			most = max(most, stage.From, stage.To)
+		}
+		for worker := part; worker < int(most); worker += of {
+			p.later(0, &job{draw: p.draw.Fork(), worker: worker})
+		}
+		return p
+	}
+	stages := make([]arrival.Stage, len(s.Load.Stages))
+	for i, stage := range s.Load.Stages {
+		stages[i] = arrival.Stage{From: stage.From, To: stage.To, For: stage.For}
+	}
+	var random *rand.Rand
+	if s.Load.Poisson {
+		random = rand.New(rand.NewPCG(s.Seed, poisson)) // the same for all threads, which share its arrivals
+	}
+	p.arrivals = arrival.New(stages, random).Share(part, of)
+	p.arrives, p.more = p.arrivals.Next()
+	return p
+}
+
+// poisson is apart from all numbers of threads.
+const poisson = 1 << 63
+
+// next is when something is to be begun; false: nothing will be, unless a job goes on.
+func (p *plan) next() (time.Duration, bool) {
+	switch {
+	case len(p.waiting) > 0 && (!p.more || p.waiting[0].due < p.arrives):
+		return p.waiting[0].due, true
+	default:
+		return p.arrives, p.more
+	}
+}
+
+// take gives what is due first. It is called only if there is something.
+func (p *plan) take() begin {
+	if len(p.waiting) > 0 && (!p.more || p.waiting[0].due < p.arrives) {
+		return heap.Pop(&p.waiting).(begin)
+	}
+	due := p.arrives
+	p.arrives, p.more = p.arrivals.Next()
+	return begin{due, &job{item: p.pick(), draw: p.draw.Fork(), worker: -1}}
+}
+
+// later has a job go on at a time.
+func (p *plan) later(due time.Duration, j *job) { heap.Push(&p.waiting, begin{due, j}) }
+
+// between is how often a worker that has nothing to do looks whether it has.
+const between = 10 * time.Millisecond
+
+// ready gives a worker without an item its next, if it is to have one at that time; it comes again if not.
+func (p *plan) ready(j *job, now time.Duration) bool {
+	switch {
+	case j.item != nil:
+		return true
+	case now >= p.end:
+		return false
+	case float64(j.worker) >= p.s.Load.At(now):
+		p.later(now+between, j)
+		return false
+	}
+	j.item, j.step = p.pick(), 0
+	j.draw.Next()
+	return true
+}
+
+// ended says that the call of a job has ended: its next step is due, or its worker's next item.
+func (p *plan) ended(j *job, now time.Duration) {
+	think := j.item.Steps[j.step].Think
+	if j.step++; j.step == len(j.item.Steps) {
+		if j.worker < 0 {
+			return
+		}
+		j.item = nil
+	}
+	p.later(now+think, j)
+}
+
+// pick chooses an item by weight.
+func (p *plan) pick() *scenario.Item {
+	items, all := p.s.Mix, 0.0
+	for i := range items {
+		all += items[i].Weight
+	}
+	at := p.draw.Random().Float64() * all
+	for i := range items {
+		if at -= items[i].Weight; at < 0 {
+			return &items[i]
+		}
+	}
+	return &items[len(items)-1]
+}
+
+// later is a heap of what is to begin, the next on top.
+type later []begin
+
+func (l later) Len() int           { return len(l) }
+func (l later) Less(i, j int) bool { return l[i].due < l[j].due }
+func (l later) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+func (l *later) Push(x any)        { *l = append(*l, x.(begin)) }
+func (l *later) Pop() any {
+	old := *l
+	last := old[len(old)-1]
+	*l = old[:len(old)-1]
+	return last
+}

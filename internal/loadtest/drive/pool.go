@@ -1,0 +1,186 @@
+package drive
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+)
+
+// pool is a maker of calls over TLS: each on a goroutine, since a handshake costs more than that.
+type pool struct {
+	d     *driver
+	rec   *measure.Recorder
+	most  int
+	under atomic.Int64
+	woken chan struct{} // the plan has other things to do
+
+	mu   sync.Mutex // of the plan
+	plan *plan
+}
+
+func newPool(d *driver, thread int) *pool {
+	part, of := d.share(thread)
+	return &pool{
+		d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup),
+		most: max(1, d.s.MaxInFlight/d.o.Threads), woken: make(chan struct{}, 1),
+	}
+}
+
+func (p *pool) recorder() *measure.Recorder { return p.rec }
+func (p *pool) inFlight() int               { return int(p.under.Load()) }
+
+func (p *pool) run(ctx context.Context) error {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	for ctx.Err() == nil {
+		b, sleep := p.next()
+		switch {
+		case b.job != nil:
+			calls.Go(func() { p.call(ctx, b) })
+		case sleep < 0:
+			return nil
+		default:
+			select {
+			case <-time.After(sleep):
+			case <-p.woken:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return nil
+}
+
+// next gives what is due, counted as begun, or how long nothing will be; less than zero: all is over.
+func (p *pool) next() (begin, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		now := p.d.now()
+		due, more := p.plan.next()
+		switch {
+		case !more && p.under.Load() == 0:
+			return begin{}, -1
+		case !more:
+			return begin{}, longestSleep
+		case due > now:
+			return begin{}, due - now
+		}
+		b := p.plan.take()
+		if !p.plan.ready(b.job, now) {
+			continue
+		}
+		p.rec.Begun(b.due, now-b.due)
+		if p.under.Load() < int64(p.most) {
+			p.under.Add(1)
+			return b, 0
+		}
+		p.rec.Add(measure.Key{Method: b.call().Method, Outcome: measure.Shed}, measure.Sample{Intended: b.due, Done: now})
+		p.plan.ended(b.job, now)
+	}
+}
+
+// call makes a call, and counts it.
+func (p *pool) call(ctx context.Context, b begin) {
+	c, k, s := b.call(), measure.Key{Method: b.call().Method}, measure.Sample{Intended: b.due}
+	p.mu.Lock() // which draws belong to
+	request, source := requestOf(p.d.s, c, b.job.draw)
+	p.mu.Unlock()
+	k.Source = source
+	conn, err := p.d.dial(ctx)
+	if err == nil {
+		s.Connected = p.d.now()
+		done := closing(ctx, conn)
+		k.Outcome, k.Type, s.First, err = p.d.ask(conn, c, request)
+		done()
+	}
+	if ctx.Err() != nil {
+		p.under.Add(-1)
+		return // the run is over, and the call was cut
+	}
+	if err != nil {
+		k.Outcome = outcomeOf(err)
+	}
+	s.Done = p.d.now()
+	p.rec.Add(k, s)
+	p.mu.Lock()
+	p.plan.ended(b.job, s.Done)
+	p.under.Add(-1)
+	p.mu.Unlock()
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
+}
+
+// half is a connection that can be closed for writing.
+type half interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// dial connects to the target. The deadline of what comes is set.
+func (d *driver) dial(ctx context.Context) (half, error) {
+	deadline := time.Now().Add(d.s.Timeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	var conn net.Conn
+	var err error
+	if d.s.Target.Socket != "" {
+		conn, err = (&net.Dialer{}).DialContext(ctx, "unix", d.s.Target.Socket)
+	} else {
+		conn, err = (&tls.Dialer{Config: d.s.Target.TLS}).DialContext(ctx, "tcp", d.s.Target.Addr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return conn.(half), conn.SetDeadline(deadline)
+}
+
+// ask sends a request and reads the whole reply.
+func (d *driver) ask(conn half, c *scenario.Call, request []byte) (o measure.Outcome, kind string, first time.Duration, err error) {
+	_, unsent := conn.Write(request)
+	if unsent == nil {
+		unsent = conn.CloseWrite()
+	}
+	o, kind, first, err = d.read(conn, c)
+	if unsent != nil && (err != nil || o == measure.Empty) { // nothing was said that would explain it
+		return "", "", first, unsent
+	}
+	return o, kind, first, err
+}
+
+// read reads a whole reply.
+func (d *driver) read(conn half, c *scenario.Call) (o measure.Outcome, kind string, first time.Duration, err error) {
+	var reply []byte
+	buffer := make([]byte, 16<<10)
+	for {
+		n, err := conn.Read(buffer)
+		if n > 0 && first == 0 {
+			first = d.now()
+		}
+		reply = append(reply, buffer[:min(n, max(0, mostKept-len(reply)))]...)
+		if err == io.EOF {
+			o, kind = (&words{}).judge(c, d.s.Target.Plain, reply)
+			return o, kind, first, nil
+		}
+		if err != nil {
+			return "", "", first, err
+		}
+	}
+}
+
+// requestOf makes the request of a call, and gives its source.
+func requestOf(s *scenario.Scenario, c *scenario.Call, draw *scenario.Draw) (request []byte, source string) {
+	if s.Target.Plain {
+		return c.Request.Append(nil, draw), ""
+	}
+	source, request = appendRequest(nil, &words{}, c, draw)
+	return request, source
+}

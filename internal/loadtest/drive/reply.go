@@ -1,0 +1,86 @@
+package drive
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+)
+
+// mostKept is how much of a reply is looked at. What comes after is read and counted for nothing.
+const mostKept = 1 << 20
+
+// judge says what a whole reply is: it is the end of the connection that makes it whole.
+func (w *words) judge(c *scenario.Call, plain bool, reply []byte) (measure.Outcome, string) {
+	switch {
+	case len(reply) == 0:
+		return measure.Empty, ""
+	case plain:
+		return c.Expect.Right("", reply), ""
+	}
+	if content, ok := bytes.CutPrefix(reply, []byte("0\x00")); ok {
+		return c.Expect.Right("", content), ""
+	}
+	exception, ok := exceptionOf(reply)
+	if !ok {
+		return measure.Garbage, ""
+	}
+	kind := w.of(exception)
+	return c.Expect.Right(kind, nil), kind
+}
+
+// exceptionOf gives the type in an exception's frame (spec: wire.md 4, 6): "2" NUL type NUL traceback NUL format NUL
+// (field NUL)*.
+func exceptionOf(reply []byte) ([]byte, bool) {
+	rest, ok := bytes.CutPrefix(reply, []byte("2\x00"))
+	if !ok || !bytes.HasSuffix(rest, []byte{0}) || bytes.Count(rest, []byte{0}) < 3 {
+		return nil, false
+	}
+	end := bytes.IndexByte(rest, 0)
+	return rest[:end], end > 0
+}
+
+// words keeps the texts that keys are made of, so that counting a call allocates nothing. It is for one goroutine.
+type words struct{ known map[string]string }
+
+func (w *words) of(b []byte) string {
+	if s, ok := w.known[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(w.known) < measure.MostGroups { // what varies without end is not kept
+		if w.known == nil {
+			w.known = map[string]string{}
+		}
+		w.known[s] = s
+	}
+	return s
+}
+
+// outcomeOf says what an error of the system means.
+func outcomeOf(err error) measure.Outcome {
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ENOTDIR):
+		return measure.Missing
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPROTOTYPE), errors.Is(err, syscall.ENOTSOCK):
+		return measure.Refused
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
+		return measure.Reset
+	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return measure.Timeout
+	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, new(tls.AlertError)), errors.As(err, new(tls.RecordHeaderError)):
+		return measure.Refused // by one side or the other
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return measure.Reset
+	case errors.As(err, new(*net.DNSError)):
+		return measure.Missing
+	}
+	return measure.Failed
+}

@@ -1,0 +1,337 @@
+// Package measure keeps what a load test found, in memory that does not grow with the length of the run: histograms by
+// method, source, outcome and exception type, and a series of windows in time. Results of several threads or machines
+// merge exactly.
+//
+//	driver ─Add→ Recorder ─Result→ merged ─→ report, verdicts
+//
+// It knows neither scenarios nor sockets.
+package measure
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Outcome is how a call ended.
+type Outcome string
+
+// The outcomes. All but OK are errors.
+const (
+	OK         Outcome = "ok"         // the reply was the expected one, be it an exception
+	Unexpected Outcome = "unexpected" // a whole reply, but another than the expected
+	Garbage    Outcome = "garbage"    // bytes that are no reply
+	Empty      Outcome = "empty"      // the server closed and had said nothing
+	Timeout    Outcome = "timeout"    // no whole reply in time
+	Missing    Outcome = "missing"    // there is no such socket or host
+	Refused    Outcome = "refused"    // nobody listens
+	Reset      Outcome = "reset"      // the connection broke
+	Failed     Outcome = "failed"     // anything else that the system said, such as no descriptor left
+	Shed       Outcome = "shed"       // never begun: as many calls were under way as the scenario allows
+)
+
+// Outcomes are all of them, OK first.
+var Outcomes = []Outcome{OK, Unexpected, Garbage, Empty, Timeout, Missing, Refused, Reset, Failed, Shed}
+
+// Timed reports whether such a call counts in latencies: one that was answered, or for whose answer the client waited in
+// vain. A refusal in a microsecond makes no server fast.
+func (o Outcome) Timed() bool { return o == OK || o == Unexpected || o == Timeout }
+
+// Key is what calls are told apart by. Its number of values is bounded by the scenario and by MostGroups.
+type Key struct {
+	Method  string // or the name of a plain request
+	Source  string
+	Outcome Outcome
+	Type    string // of an exception; empty: none was read
+}
+
+// Sample is one call. All times are since the run began.
+type Sample struct {
+	Intended  time.Duration // when it was due
+	Connected time.Duration // zero: never
+	First     time.Duration // of the reply's bytes; zero: none came
+	Done      time.Duration
+}
+
+// Highest is the longest time that is told apart from longer ones.
+const Highest = 10 * time.Minute
+
+// NewHistogram makes a histogram of nanoseconds from 100 ns to Highest, to three digits: about 200 KiB.
+func NewHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(100, int64(Highest), 3) }
+
+// Group is what was measured of the calls of one Key. Times count from the intended start, so that a call that could not
+// begin in time, since the server stalled, is as slow as its caller found it.
+type Group struct {
+	Count     uint64 // also of those that are not Timed, which the histograms leave out
+	Total     *hdrhistogram.Histogram
+	Connected *hdrhistogram.PackedHistogram // to two digits
+	First     *hdrhistogram.PackedHistogram
+}
+
+func newGroup() *Group {
+	return &Group{Total: NewHistogram(), Connected: newPacked(), First: newPacked()}
+}
+
+func (g *Group) add(o Outcome, s Sample) {
+	if g.Count++; !o.Timed() {
+		return
+	}
+	record(g.Total, s.Done-s.Intended)
+	if s.Connected > 0 {
+		record(g.Connected, s.Connected-s.Intended)
+	}
+	if s.First > 0 {
+		record(g.First, s.First-s.Intended)
+	}
+}
+
+func newPacked() *hdrhistogram.PackedHistogram { return hdrhistogram.NewPacked(100, int64(Highest), 2) }
+
+func record(h interface{ RecordValue(int64) error }, d time.Duration) {
+	_ = h.RecordValue(int64(min(max(d, 0), Highest))) // which is in range
+}
+
+// Merge adds what other holds.
+func (g *Group) Merge(other *Group) {
+	g.Count += other.Count
+	g.Total.Merge(other.Total)
+	g.Connected.Merge(other.Connected)
+	g.First.Merge(other.First)
+}
+
+// Window is what ended in one span of the run, by outcome.
+type Window struct {
+	From   time.Duration // since the run began
+	Width  time.Duration
+	Counts map[Outcome]uint64
+	Types  map[string]uint64             // of exceptions
+	Total  *hdrhistogram.PackedHistogram // of the Timed ones
+	Lag    time.Duration                 // the longest time that the tool was late
+}
+
+func newWindow(from, width time.Duration) *Window {
+	return &Window{from, width, map[Outcome]uint64{}, map[string]uint64{}, newPacked(), 0}
+}
+
+// Merge adds what other holds, whose span is the same or within.
+func (w *Window) Merge(other *Window) {
+	for o, n := range other.Counts {
+		w.Counts[o] += n
+	}
+	for t, n := range other.Types {
+		w.Types[t] += n
+	}
+	w.Total.Merge(other.Total)
+	w.Lag = max(w.Lag, other.Lag)
+}
+
+// Count is how many calls ended in it, and how many of them in error.
+func (w *Window) Count() (all, errors uint64) {
+	for o, n := range w.Counts {
+		if all += n; o != OK {
+			errors += n
+		}
+	}
+	return all, errors
+}
+
+// Result is what a run found. What is not a Recorder's belongs to one goroutine.
+type Result struct {
+	Began    time.Time
+	Took     time.Duration // that was measured: without the warm-up
+	Due      uint64        // calls that were to begin in that time; of a closed model, those that did
+	Groups   map[Key]*Group
+	Lag      *hdrhistogram.Histogram // how late the tool itself began calls
+	Windows  []*Window               // by time, without gaps, at most MostWindows, all of one width
+	Messages uint64                  // events that subscribers read
+	Beside   map[Key]uint64          // what clients got that misbehave, by misdeed; apart from all else
+	Invalid  []string                // why the run says nothing about the server; none: it does
+}
+
+// What keeps a Result small, however long the run is.
+const (
+	MostGroups  = 200 // Keys; more of them are counted under "other"
+	MostWindows = 600 // when there are more, each two become one
+)
+
+// FirstWidth is how long a window is at first.
+const FirstWidth = time.Second
+
+// NewResult is one without any call.
+func NewResult() *Result {
+	return &Result{Groups: map[Key]*Group{}, Beside: map[Key]uint64{}, Lag: NewHistogram()}
+}
+
+// group finds the group of a key, or makes it.
+func (r *Result) group(k Key) *Group {
+	g := r.Groups[k]
+	if g == nil && len(r.Groups) >= MostGroups {
+		k = Key{Method: "other", Outcome: k.Outcome}
+		g = r.Groups[k]
+	}
+	if g == nil {
+		g = newGroup()
+		r.Groups[k] = g
+	}
+	return g
+}
+
+// window finds the window of a time, or makes it and those before it.
+func (r *Result) window(at time.Duration) *Window {
+	width := FirstWidth
+	if len(r.Windows) > 0 {
+		width = r.Windows[0].Width
+	}
+	for at >= width*MostWindows {
+		r.widen()
+		width *= 2
+	}
+	for time.Duration(len(r.Windows))*width <= at {
+		r.Windows = append(r.Windows, newWindow(time.Duration(len(r.Windows))*width, width))
+	}
+	return r.Windows[at/width]
+}
+
+// widen makes one window of each two.
+func (r *Result) widen() {
+	var wide []*Window
+	for i, w := range r.Windows {
+		if i%2 == 0 {
+			wide = append(wide, newWindow(w.From, 2*w.Width))
+		}
+		wide[i/2].Merge(w)
+	}
+	r.Windows = wide
+}
+
+// Merge adds what another thread or machine found at the same time.
+func (r *Result) Merge(other *Result) {
+	if r.Began.IsZero() || !other.Began.IsZero() && other.Began.Before(r.Began) {
+		r.Began = other.Began
+	}
+	r.Took, r.Due, r.Messages = max(r.Took, other.Took), r.Due+other.Due, r.Messages+other.Messages
+	for k, g := range other.Groups {
+		r.group(k).Merge(g)
+	}
+	for k, n := range other.Beside {
+		r.Beside[k] += n
+	}
+	r.Lag.Merge(other.Lag)
+	for _, w := range other.Windows {
+		for len(r.Windows) > 0 && r.Windows[0].Width < w.Width {
+			r.widen()
+		}
+		r.window(w.From).Merge(w)
+	}
+	for _, why := range other.Invalid {
+		if !slices.Contains(r.Invalid, why) {
+			r.Invalid = append(r.Invalid, why)
+		}
+	}
+}
+
+// Keys are the keys of all groups, in an order that does not change.
+func (r *Result) Keys() []Key {
+	return slices.SortedFunc(maps.Keys(r.Groups), func(a, b Key) int {
+		return cmp.Or(cmp.Compare(a.Method, b.Method), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Type, b.Type))
+	})
+}
+
+// Of merges the groups whose key is kept, and says how many of the calls were errors.
+func (r *Result) Of(keep func(Key) bool) (g *Group, errors uint64) {
+	g = newGroup()
+	for k, other := range r.Groups {
+		if !keep(k) {
+			continue
+		}
+		g.Merge(other)
+		if k.Outcome != OK {
+			errors += other.Count
+		}
+	}
+	return g, errors
+}
+
+// Recorder is what one thread of a driver adds its calls to, while somebody else looks on. Safe for concurrent use.
+type Recorder struct {
+	mu     sync.Mutex
+	from   time.Duration // the warm-up's end: what was due before is not measured
+	result *Result
+	recent *Window // since Recent was called
+}
+
+// NewRecorder makes a Recorder that does not measure what is due before from.
+func NewRecorder(from time.Duration) *Recorder {
+	return &Recorder{from: from, result: NewResult(), recent: newWindow(0, 0)}
+}
+
+// Add counts a call that has ended.
+func (r *Recorder) Add(k Key, s Sample) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.windows(s.Done) {
+		w.Counts[k.Outcome]++
+		if k.Type != "" {
+			w.Types[k.Type]++
+		}
+		if k.Outcome.Timed() {
+			record(w.Total, s.Done-s.Intended)
+		}
+	}
+	if s.Intended >= r.from {
+		r.result.group(k).add(k.Outcome, s)
+	}
+}
+
+// Begun counts a call that the tool has begun, or had to shed, late by lag.
+func (r *Recorder) Begun(intended, lag time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.windows(intended + lag) {
+		w.Lag = max(w.Lag, lag)
+	}
+	if intended >= r.from {
+		r.result.Due++
+		record(r.result.Lag, lag)
+	}
+}
+
+// Read counts an event that a subscriber has read.
+func (r *Recorder) Read() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Messages++
+}
+
+// Beside counts what a client got that misbehaves.
+func (r *Recorder) Beside(k Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Beside[k]++
+}
+
+func (r *Recorder) windows(at time.Duration) [2]*Window {
+	return [2]*Window{r.result.window(at), r.recent}
+}
+
+// Recent is what ended since it was called the last time. From and Width are for the caller to set.
+func (r *Recorder) Recent() *Window {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	recent := r.recent
+	r.recent = newWindow(0, 0)
+	return recent
+}
+
+// Result gives what was recorded, and ends the Recorder.
+func (r *Recorder) Result() *Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	result := r.result
+	r.result = NewResult()
+	return result
+}

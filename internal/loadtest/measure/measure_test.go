@@ -1,0 +1,130 @@
+package measure
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func draw(t *rapid.T) (Key, Sample) {
+	k := Key{
+		Method:  rapid.SampledFrom([]string{"a", "b"}).Draw(t, "method"),
+		Source:  rapid.SampledFrom([]string{"", "dom0"}).Draw(t, "source"),
+		Outcome: rapid.SampledFrom([]Outcome{OK, Unexpected, Shed}).Draw(t, "outcome"),
+	}
+	if k.Outcome == Unexpected {
+		k.Type = "QubesException"
+	}
+	s := Sample{Intended: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "intended"))}
+	s.Connected = s.Intended + time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "connect"))
+	s.First = s.Connected + time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "first"))
+	s.Done = s.First + time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "done"))
+	return k, s
+}
+
+// look is all of a result that can be compared.
+func look(r *Result) string {
+	var all []string
+	for _, k := range r.Keys() {
+		g := r.Groups[k]
+		for _, h := range []interface{ Encode() ([]byte, error) }{g.Connected, g.First} {
+			encoded, err := h.Encode()
+			all = append(all, fmt.Sprint(encoded, err))
+		}
+		total, err := g.Total.EncodeV2()
+		all = append(all, fmt.Sprint(k, g.Count, total, err))
+	}
+	lag, err := r.Lag.EncodeV2()
+	all = append(all, fmt.Sprint(r.Due, r.Messages, r.Beside, lag, err))
+	for _, w := range r.Windows {
+		if len(w.Counts) == 0 && w.Lag == 0 {
+			continue
+		}
+		encoded, err := w.Total.Encode()
+		all = append(all, fmt.Sprint(w.From, w.Width, w.Counts, w.Types, encoded, err, w.Lag))
+	}
+	return fmt.Sprint(all)
+}
+
+// TestMergesExactly: what several recorders found together is what one would have found, whatever their number, and
+// whoever took what.
+func TestMergesExactly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		alone, parts := NewRecorder(time.Minute), []*Recorder{NewRecorder(time.Minute), NewRecorder(time.Minute), NewRecorder(time.Minute)}
+		for range rapid.IntRange(0, 20).Draw(t, "calls") {
+			k, s := draw(t)
+			lag := time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "lag"))
+			part := parts[rapid.IntRange(0, 2).Draw(t, "part")]
+			for _, r := range []*Recorder{alone, part} {
+				r.Begun(s.Intended, lag)
+				r.Add(k, s)
+				if k.Outcome == OK {
+					r.Read()
+					r.Beside(Key{Method: k.Method, Outcome: Reset})
+				}
+			}
+		}
+		together := NewResult()
+		for _, p := range parts {
+			together.Merge(p.Result())
+		}
+		whole := NewResult()
+		whole.Merge(alone.Result())
+		require.Equal(t, look(whole), look(together))
+	})
+}
+
+// TestFigures: latencies count from the intended start; what was not answered counts, but makes nobody fast; the warm-up is
+// seen in windows, and measured nowhere.
+func TestFigures(t *testing.T) {
+	r := NewRecorder(time.Second)
+	ok := Key{Method: "m", Outcome: OK}
+	add := func(k Key, intended, done time.Duration) {
+		r.Begun(intended, time.Millisecond)
+		r.Add(k, Sample{Intended: intended, Connected: intended + time.Millisecond, Done: done})
+	}
+	add(ok, 0, 100*time.Millisecond) // warm-up
+	add(ok, time.Second, 1500*time.Millisecond)
+	add(Key{Method: "m", Outcome: Unexpected, Type: "X"}, time.Second, 1700*time.Millisecond)
+	add(Key{Method: "m", Outcome: Refused}, 2*time.Second, 2*time.Second)
+	recent := r.Recent()
+	n, errors := recent.Count()
+	assert.Equal(t, []uint64{4, 2}, []uint64{n, errors})
+	n, _ = r.Recent().Count()
+	assert.Zero(t, n)
+	result := r.Result()
+	g, errors := result.Of(func(k Key) bool { return k.Method == "m" })
+	assert.Equal(t, []uint64{3, 2, 3}, []uint64{g.Count, errors, result.Due})
+	assert.EqualValues(t, 2, g.Total.TotalCount(), "a refusal in no time is no latency")
+	assert.InDelta(t, 500e6, g.Total.Min(), 1e6)
+	assert.InDelta(t, 700e6, g.Total.Max(), 1e6)
+	assert.InDelta(t, 1e6, g.Connected.Max(), 1e4)
+	assert.Zero(t, g.First.TotalCount())
+	assert.Len(t, result.Windows, 3)
+	assert.Equal(t, map[string]uint64{"X": 1}, result.Windows[1].Types)
+}
+
+// TestMemoryIsBounded by no length of a run, and no number of names.
+func TestMemoryIsBounded(t *testing.T) {
+	r := NewRecorder(0)
+	for n := range 5000 {
+		at := time.Duration(n) * time.Minute
+		r.Add(Key{Method: fmt.Sprint("m", n), Outcome: OK}, Sample{Intended: at, Done: at})
+	}
+	result := r.Result()
+	assert.LessOrEqual(t, len(result.Groups), MostGroups+len(Outcomes))
+	assert.LessOrEqual(t, len(result.Windows), MostWindows)
+	all, _ := result.Of(func(Key) bool { return true })
+	assert.EqualValues(t, 5000, all.Count)
+	var seen uint64
+	for i, w := range result.Windows {
+		n, _ := w.Count()
+		assert.Equal(t, time.Duration(i)*w.Width, w.From)
+		seen += n
+	}
+	assert.EqualValues(t, 5000, seen)
+}

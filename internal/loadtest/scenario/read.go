@@ -1,0 +1,270 @@
+package scenario
+
+import (
+	"errors"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/yamlfile"
+)
+
+// Checks judge what this package knows nothing of. One that is nil judges nothing.
+type Checks struct {
+	Method    func(name string) bool       // whether the API has it; of drill.Crash+x, it is asked for drill.Crash
+	Threshold func(condition string) error // what was expected instead: "a percentile from 0 to 100"
+}
+
+// What holds where nobody said anything.
+const (
+	defaultTimeout     = 10 * time.Second
+	defaultMaxInFlight = 4096
+	defaultMaxLag      = time.Millisecond
+	defaultWeight      = 1
+	defaultMisdeeds    = 100 // of an adversary, at the same time
+	defaultMethod      = "admin.Events"
+	dom0               = "dom0" // where a call comes from, and goes to
+)
+
+// The limits of a scenario: it may be large, but it may not use up the machine that runs it.
+const (
+	mostStages      = 1000
+	mostItems       = 1000 // of the mix
+	mostSteps       = 1000 // of an item
+	mostVariables   = 100
+	mostChoices     = 10000
+	mostSubscribers = 100000 // all together
+	mostAdversaries = 100
+	mostThresholds  = 100
+	mostInFlight    = 1 << 20
+	mostWorkers     = 1 << 16
+	mostRate        = 1e7 // per second
+	mostText        = 1 << 20
+	mostFile        = 4 << 20
+	longest         = 1000 * time.Hour
+)
+
+// reading is a scenario that is being read. Templates are read last, when all variables are known, wherever they stand.
+type reading struct {
+	s      *Scenario
+	dir    string // that files are relative to
+	checks Checks
+	named  map[string]*Variable
+}
+
+// Read reads the scenario in file. What is wrong with its content is a *yamlfile.Error, which names the file, the line, the
+// key, and what was expected there. Files that it names are relative to it, and are read at once. Its Target is the zero
+// one if it names none: whoever runs it does.
+func Read(file string, checks Checks) (*Scenario, error) {
+	root, err := yamlfile.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return read(root, filepath.Dir(file), checks)
+}
+
+func read(root *yamlfile.Node, dir string, checks Checks) (*Scenario, error) {
+	r := &reading{&Scenario{Timeout: defaultTimeout, MaxInFlight: defaultMaxInFlight, MaxLag: defaultMaxLag}, dir, checks, map[string]*Variable{}}
+	s := r.s
+	var version, seed int
+	model, arrivals := "open", "constant"
+	var warmup yamlfile.At[time.Duration]
+	var stages, mix, subscribers *yamlfile.Node
+	err := root.Fields(
+		yamlfile.Required("version", &version, yamlfile.Between(1, 1)),
+		yamlfile.Optional("name", &s.Name, yamlfile.String),
+		yamlfile.Optional("target", &s.Target, r.target),
+		yamlfile.Optional("seed", &seed, yamlfile.Between(0, 1<<62)),
+		yamlfile.Optional("model", &model, yamlfile.OneOf("open", "closed")),
+		yamlfile.Optional("arrivals", &arrivals, yamlfile.OneOf("constant", "poisson")),
+		yamlfile.Required("stages", &stages, asNode),
+		yamlfile.Optional("warmup", &warmup, yamlfile.Placed(yamlfile.Duration)),
+		yamlfile.Optional("timeout", &s.Timeout, duration(measure.Highest)),
+		yamlfile.Optional("max_in_flight", &s.MaxInFlight, yamlfile.Between(1, mostInFlight)),
+		yamlfile.Optional("max_lag", &s.MaxLag, duration(measure.Highest)),
+		yamlfile.Optional("variables", &s.variables, r.variables),
+		yamlfile.Required("mix", &mix, asNode),
+		yamlfile.Optional("subscribers", &subscribers, asNode),
+		yamlfile.Optional("adversaries", &s.Adversaries, atMost(mostAdversaries, readAdversary)),
+		yamlfile.Optional("thresholds", &s.Thresholds, atMost(mostThresholds, r.threshold)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	s.Seed, s.Load.Closed, s.Load.Poisson, s.Warmup = uint64(seed), model == "closed", arrivals == "poisson", warmup.Value
+	if s.Load.Stages, err = r.stages(stages); err != nil {
+		return nil, err
+	}
+	if s.Warmup >= s.Load.Duration() && warmup.Node != nil {
+		return nil, warmup.Node.Expected("less than all stages take, which is %v", s.Load.Duration())
+	}
+	if s.Mix, err = someOf(mostItems, r.item)(mix); err != nil {
+		return nil, err
+	}
+	if subscribers != nil {
+		s.Subscribers, err = r.subscribers(subscribers)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// asNode reads nothing yet.
+func asNode(n *yamlfile.Node) (*yamlfile.Node, error) { return n, nil }
+
+// atMost reads a list of at most so many.
+func atMost[T any](most int, read yamlfile.Reader[T]) yamlfile.Reader[[]T] {
+	return func(n *yamlfile.Node) ([]T, error) {
+		count := 0
+		return yamlfile.List(func(item *yamlfile.Node) (t T, err error) {
+			if count++; count > most {
+				return t, n.Expected("a list of at most %d", most)
+			}
+			return read(item)
+		})(n)
+	}
+}
+
+// someOf reads a list of at most so many, and of one at least.
+func someOf[T any](most int, read yamlfile.Reader[T]) yamlfile.Reader[[]T] {
+	return func(n *yamlfile.Node) ([]T, error) {
+		all, err := atMost(most, read)(n)
+		if err == nil && len(all) == 0 {
+			err = n.Expected("a list with something in it")
+		}
+		return all, err
+	}
+}
+
+// duration reads one above zero, up to most.
+func duration(most time.Duration) yamlfile.Reader[time.Duration] {
+	return func(n *yamlfile.Node) (time.Duration, error) {
+		d, err := yamlfile.Duration(n)
+		if err == nil && (d == 0 || d > most) {
+			err = n.Expected("a duration above 0s, up to %v", most)
+		}
+		return d, err
+	}
+}
+
+// pause reads a duration that may be zero.
+func pause(n *yamlfile.Node) (time.Duration, error) {
+	d, err := yamlfile.Duration(n)
+	if err == nil && d > longest {
+		err = n.Expected("a duration up to %v", longest)
+	}
+	return d, err
+}
+
+// number reads one from zero to most, or, with above, above zero.
+func number(most float64, above bool) yamlfile.Reader[float64] {
+	return func(n *yamlfile.Node) (float64, error) {
+		text, err := yamlfile.Text(n)
+		f, bad := strconv.ParseFloat(text, 64)
+		switch {
+		case err == nil && bad == nil && f <= most && (f > 0 || f == 0 && !above): // which is false of NaN
+			return f, nil
+		case above:
+			return 0, n.Expected("a number above 0, up to %.0f", most)
+		default:
+			return 0, n.Expected("a number from 0 to %.0f", most)
+		}
+	}
+}
+
+// stages reads the stages of the load.
+func (r *reading) stages(n *yamlfile.Node) ([]Stage, error) {
+	unit, most := "rate", mostRate
+	if r.s.Load.Closed {
+		unit, most = "workers", mostWorkers
+	}
+	some := false
+	all, err := someOf(mostStages, func(n *yamlfile.Node) (Stage, error) {
+		var stage Stage
+		var even, from, to yamlfile.At[float64]
+		level := yamlfile.Placed(number(most, false))
+		err := n.Fields(
+			yamlfile.Optional("name", &stage.Name, yamlfile.String),
+			yamlfile.Optional(unit, &even, level),
+			yamlfile.Optional("from", &from, level),
+			yamlfile.Optional("to", &to, level),
+			yamlfile.Required("for", &stage.For, duration(longest)),
+		)
+		stage.From, stage.To = from.Value, to.Value
+		switch {
+		case err != nil:
+		case even.Node != nil && from.Node == nil && to.Node == nil:
+			stage.From, stage.To = even.Value, even.Value
+		case even.Node != nil || from.Node == nil || to.Node == nil:
+			err = n.Expected("either the key %s, or from and to", unit)
+		}
+		some = some || stage.From > 0 || stage.To > 0
+		return stage, err
+	})(n)
+	if err == nil && !some {
+		err = n.Expected("a stage whose %s is above 0", unit)
+	}
+	return all, err
+}
+
+func readAdversary(n *yamlfile.Node) (Adversary, error) {
+	a := Adversary{Count: defaultMisdeeds}
+	err := n.Fields(
+		yamlfile.Required("kind", &a.Kind, yamlfile.OneOf(Misdeeds...)),
+		yamlfile.Required("rate", &a.Rate, number(mostRate, true)),
+		yamlfile.Optional("count", &a.Count, yamlfile.Between(1, mostWorkers)),
+	)
+	return a, err
+}
+
+func (r *reading) threshold(n *yamlfile.Node) (string, error) {
+	text, err := yamlfile.String(n)
+	if err == nil && r.checks.Threshold != nil {
+		if wrong := r.checks.Threshold(text); wrong != nil {
+			err = n.Expected("%s", wrong)
+		}
+	}
+	return text, err
+}
+
+// target reads whom calls go to.
+func (r *reading) target(n *yamlfile.Node) (Target, error) {
+	var t Target
+	var certificate, key, authority, name string
+	err := n.Fields(
+		yamlfile.Optional("socket", &t.Socket, yamlfile.String),
+		yamlfile.Optional("connect", &t.Addr, yamlfile.String),
+		yamlfile.Optional("certificate", &certificate, r.path),
+		yamlfile.Optional("key", &key, r.path),
+		yamlfile.Optional("authority", &authority, r.path),
+		yamlfile.Optional("server_name", &name, yamlfile.String),
+		yamlfile.Optional("plain", &t.Plain, yamlfile.Bool),
+	)
+	switch {
+	case err != nil:
+		return t, err
+	case t.Socket != "" && (t.Addr != "" || certificate != "" || key != "" || authority != "" || name != ""):
+		return t, n.Expected("either the key socket, or connect and what belongs to it")
+	case t.Socket == "" && t.Addr == "" && !t.Plain:
+		return t, n.Expected("one of the keys socket, connect")
+	case t.Addr != "":
+		if t.TLS, err = ClientTLS(t.Addr, certificate, key, authority, name); err != nil {
+			return t, n.Expected("%s", errors.Unwrap(err))
+		}
+	}
+	return t, nil
+}
+
+// path reads the path of a file.
+func (r *reading) path(n *yamlfile.Node) (string, error) {
+	p, err := yamlfile.String(n)
+	if err == nil && p == "" {
+		err = n.Expected("a file")
+	}
+	if !filepath.IsAbs(p) {
+		p = filepath.Join(r.dir, p)
+	}
+	return p, err
+}

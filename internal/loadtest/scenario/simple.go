@@ -1,0 +1,118 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"sallyport/internal/loadtest/measure"
+)
+
+// Options are a scenario of one call, as flags say it. What is zero is as in a file that does not name it.
+type Options struct {
+	Target      Target
+	Call        string  // METHOD or METHOD+ARG; as all texts here, without variables
+	Dest        string  // empty: dom0
+	Source      string  // empty: dom0
+	Payload     string  // of the request; with a plain Target, it is the request
+	Expect      string  // ok, any, or an exception's type; empty: ok
+	Content     string  // a regular expression that an OK's content matches; empty: whatever it is
+	Rate        float64 // calls per second, or else
+	Workers     int     // so many callers
+	Duration    time.Duration
+	Poisson     bool
+	Warmup      time.Duration
+	Timeout     time.Duration
+	MaxInFlight int
+	MaxLag      time.Duration
+	Seed        uint64
+	Thresholds  []string
+}
+
+// Simple makes the scenario. Its errors begin with the flag that they are about, or with METHOD.
+func Simple(o Options, checks Checks) (*Scenario, error) {
+	s := &Scenario{
+		Name: o.Call, Target: o.Target, Seed: o.Seed, Warmup: o.Warmup, Thresholds: o.Thresholds,
+		Load:    Load{Closed: o.Workers > 0, Poisson: o.Poisson},
+		Timeout: orElse(o.Timeout, defaultTimeout), MaxInFlight: orElse(o.MaxInFlight, defaultMaxInFlight), MaxLag: orElse(o.MaxLag, defaultMaxLag),
+	}
+	level := o.Rate
+	if s.Load.Closed {
+		level = float64(o.Workers)
+	}
+	s.Load.Stages = []Stage{{From: level, To: level, For: o.Duration}}
+	if err := o.check(checks); err != nil {
+		return nil, err
+	}
+	call, err := o.call(checks)
+	if err != nil {
+		return nil, err
+	}
+	s.Mix = []Item{{Name: call.Method, Weight: defaultWeight, Steps: []Call{call}}}
+	return s, nil
+}
+
+func orElse[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+func (o Options) check(checks Checks) error {
+	switch {
+	case (o.Rate != 0) == (o.Workers != 0):
+		return errors.New("--rate: expected it, or --workers, and not both")
+	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > mostRate:
+		return fmt.Errorf("--rate: expected a number above 0, up to %.0f", mostRate)
+	case o.Workers < 0 || o.Workers > mostWorkers:
+		return fmt.Errorf("--workers: expected a number from 1 to %d", mostWorkers)
+	case o.Duration <= 0 || o.Duration > longest:
+		return fmt.Errorf("--duration: expected a duration above 0s, up to %v", longest)
+	case o.Warmup < 0 || o.Warmup >= o.Duration:
+		return errors.New("--warmup: expected a duration shorter than --duration")
+	case o.Timeout < 0 || o.Timeout > measure.Highest:
+		return fmt.Errorf("--timeout: expected a duration above 0s, up to %v", measure.Highest)
+	case o.MaxInFlight < 0 || o.MaxInFlight > mostInFlight:
+		return fmt.Errorf("--max-in-flight: expected a number from 1 to %d", mostInFlight)
+	case o.MaxLag < 0 || o.MaxLag > measure.Highest:
+		return fmt.Errorf("--max-lag: expected a duration above 0s, up to %v", measure.Highest)
+	}
+	for _, t := range o.Thresholds {
+		if checks.Threshold == nil {
+			break
+		}
+		if err := checks.Threshold(t); err != nil {
+			return fmt.Errorf("--threshold: expected %w", err)
+		}
+	}
+	return nil
+}
+
+// call is the one call.
+func (o Options) call(checks Checks) (Call, error) {
+	expect, err := parseExpect(orElse(o.Expect, "ok"))
+	if err != nil {
+		return Call{}, fmt.Errorf("--expect: %w", err)
+	}
+	if o.Content != "" {
+		if expect != (Expect{}) {
+			return Call{}, errors.New("--content: expected it with --expect ok only")
+		}
+		if expect.Content, err = parseContent(o.Content); err != nil {
+			return Call{}, errors.New("--content: expected a regular expression, as RE2 has them")
+		}
+	}
+	if o.Target.Plain {
+		return Call{Method: o.Call, Request: Text(o.Payload), Expect: expect}, nil
+	}
+	method, arg, err := cutMethod(o.Call, checks)
+	if err != nil {
+		return Call{}, fmt.Errorf("METHOD: %w", err)
+	}
+	return Call{
+		Method: method, Arg: Text(arg), Source: Text(orElse(o.Source, dom0)), Dest: Text(orElse(o.Dest, dom0)), Payload: Text(o.Payload), Expect: expect,
+	}, nil
+}

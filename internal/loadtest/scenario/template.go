@@ -1,0 +1,112 @@
+package scenario
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+)
+
+// Template makes a field of a call: text, with variables in it. The zero Template is empty.
+type Template struct{ parts []part }
+
+// part is text, or a variable and which of its columns.
+type part struct {
+	text   string
+	of     *Variable
+	column int
+}
+
+// Text is a template without variables.
+func Text(s string) Template {
+	if s == "" {
+		return Template{}
+	}
+	return Template{[]part{{text: s}}}
+}
+
+// Constant gives the text of a template without variables; false if it has any.
+func (t Template) Constant() (string, bool) {
+	switch {
+	case len(t.parts) == 0:
+		return "", true
+	case len(t.parts) == 1 && t.parts[0].of == nil:
+		return t.parts[0].text, true
+	}
+	return "", false
+}
+
+// Append appends what t makes for the arrival that a draw is for.
+func (t Template) Append(b []byte, d *Draw) []byte {
+	for i := range t.parts {
+		if p := &t.parts[i]; p.of == nil {
+			b = append(b, p.text...)
+		} else {
+			b = p.of.append(b, p.column, d.of(p.of))
+		}
+	}
+	return b
+}
+
+// Variable is what differs from arrival to arrival. It is safe for concurrent use.
+type Variable struct {
+	index   int        // among the scenario's
+	columns []string   // of rows, by name; nil: there is one, without a name
+	rows    [][]string // to choose from; nil: numbers
+	from    int64
+	span    uint64 // how many numbers; 0: without end
+	inOrder bool
+	next    atomic.Uint64
+}
+
+func (v *Variable) draw(r *rand.Rand) uint64 {
+	of := v.span
+	if v.rows != nil {
+		of = uint64(len(v.rows))
+	}
+	switch {
+	case !v.inOrder:
+		return r.Uint64N(of)
+	case of == 0:
+		return v.next.Add(1) - 1
+	}
+	return (v.next.Add(1) - 1) % of
+}
+
+func (v *Variable) append(b []byte, column int, drawn uint64) []byte {
+	if v.rows != nil {
+		return append(b, v.rows[drawn][column]...)
+	}
+	return strconv.AppendInt(b, v.from+int64(drawn), 10)
+}
+
+// Draw is what the variables are for one arrival: the same in all fields of all its calls. It is for one goroutine, and
+// is used again for the next arrival after Next.
+type Draw struct {
+	random *rand.Rand
+	drawn  []uint64
+	known  []bool
+}
+
+// NewDraw makes the Draw of one thread of a driver.
+func (s *Scenario) NewDraw(thread int) *Draw {
+	n := len(s.variables)
+	return &Draw{rand.New(rand.NewPCG(s.Seed, uint64(thread))), make([]uint64, n), make([]bool, n)}
+}
+
+// Next forgets what was drawn.
+func (d *Draw) Next() { clear(d.known) }
+
+// Random is for other choices of that arrival.
+func (d *Draw) Random() *rand.Rand { return d.random }
+
+func (d *Draw) of(v *Variable) uint64 {
+	if !d.known[v.index] {
+		d.known[v.index], d.drawn[v.index] = true, v.draw(d.random)
+	}
+	return d.drawn[v.index]
+}
+
+// Fork makes another Draw for the same goroutine, which shares nothing with d but its chance.
+func (d *Draw) Fork() *Draw {
+	return &Draw{d.random, make([]uint64, len(d.drawn)), make([]bool, len(d.known))}
+}

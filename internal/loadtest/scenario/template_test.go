@@ -1,0 +1,121 @@
+package scenario_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"sallyport/internal/loadtest/scenario"
+)
+
+// templates reads a scenario whose one call has these texts as arg and payload.
+func templates(t testing.TB, seed int, variables, arg, payload string, beside ...string) *scenario.Scenario {
+	s, err := read(t, fmt.Sprintf("seed: %d\n%svariables: %s\nmix: [{method: admin.x, arg: %q, payload: %q}]", seed, head, variables, arg, payload), beside...)
+	require.NoError(t, err)
+	return s
+}
+
+// drawn gives arg and payload of the next arrival.
+func drawn(s *scenario.Scenario, d *scenario.Draw) (arg, payload string) {
+	d.Next()
+	c := s.Mix[0].Steps[0]
+	return string(c.Arg.Append(nil, d)), string(c.Payload.Append(nil, d))
+}
+
+const three = "{n: {count: {from: 3, to: 5}}, r: {number: {from: -2, to: 9}}, q: {choice: [work, personal, 7]}}"
+
+// TestTheSameSeedMakesTheSameCalls: and another thread makes others.
+func TestTheSameSeedMakesTheSameCalls(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed, thread := rapid.IntRange(0, 1<<40).Draw(rt, "seed"), rapid.IntRange(0, 64).Draw(rt, "thread")
+		calls := func(thread int) (all []string) {
+			s := templates(t, seed, three, "{n} {r} {q}", "")
+			for d := s.NewDraw(thread); len(all) < 30; {
+				arg, _ := drawn(s, d)
+				all = append(all, arg)
+			}
+			return all
+		}
+		first := calls(thread)
+		assert.Equal(rt, first, calls(thread))
+		assert.NotEqual(rt, first, calls(thread+1))
+	})
+}
+
+// TestOneArrivalHasOneValue: in all its fields, however often they are made, and until the next.
+func TestOneArrivalHasOneValue(t *testing.T) {
+	s := templates(t, 1, three, "{n} {r} {q}", "{q}{{{r}}}{n}")
+	d := s.NewDraw(0)
+	values := map[string]bool{}
+	for i := range 1000 {
+		arg, payload := drawn(s, d)
+		again := string(s.Mix[0].Steps[0].Arg.Append(nil, d))
+		assert.Equal(t, arg, again)
+		words := strings.Fields(arg)
+		assert.Equal(t, words[2]+"{"+words[1]+"}"+words[0], payload)
+		assert.Equal(t, strconv.Itoa(3+i%3), words[0], "in order, and again")
+		values[words[1]], values[words[2]] = true, true
+	}
+	for r := -2; r <= 9; r++ {
+		assert.True(t, values[strconv.Itoa(r)], "%d is among the numbers", r)
+	}
+	assert.True(t, values["work"] && values["personal"] && len(values) == 12+3-1, "7 is both: %v", values)
+	other := d.Fork()
+	arg, _ := drawn(s, other)
+	kept := string(s.Mix[0].Steps[0].Arg.Append(nil, d))
+	assert.NotEqual(t, arg[:1], kept[:1], "a fork is another arrival")
+}
+
+// TestCountersAreUnique: over threads, and also those with an end, until it.
+func TestCountersAreUnique(t *testing.T) {
+	const threads, each = 8, 500
+	s := templates(t, 1, "{n: {count: {from: 10}}, row: {csv: t.csv}, r: {csv: t.csv, order: random}}", "{n}", "{row.size} {row.name} {r.name}", "t.csv", "name,size\na,1\nb,2\n\"c,d\",3\n")
+	var mu sync.Mutex
+	var counts []int
+	rows := map[string]int{}
+	var all sync.WaitGroup
+	for thread := range threads {
+		all.Go(func() {
+			d := s.NewDraw(thread)
+			for range each {
+				arg, payload := drawn(s, d)
+				n, err := strconv.Atoi(arg)
+				mu.Lock()
+				assert.NoError(t, err)
+				counts = append(counts, n)
+				rows[payload[:strings.LastIndexByte(payload, ' ')]]++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(counts)
+	for i, n := range counts {
+		require.Equal(t, 10+i, n)
+	}
+	assert.Equal(t, map[string]int{"1 a": 1334, "2 b": 1333, "3 c,d": 1333}, rows)
+}
+
+// TestAnyTextCanBeWritten: with its braces doubled, it stands for itself.
+func TestAnyTextCanBeWritten(t *testing.T) {
+	double := strings.NewReplacer("{", "{{", "}", "}}")
+	rapid.Check(t, func(rt *rapid.T) {
+		text := rapid.StringOf(rapid.RuneFrom([]rune("ab{}.é \n"))).Draw(rt, "text")
+		s := templates(t, 1, three, double.Replace(text)+"{n}", double.Replace(text))
+		arg, payload := drawn(s, s.NewDraw(0))
+		assert.Equal(rt, text+"3", arg)
+		assert.Equal(rt, text, payload)
+		constant, is := s.Mix[0].Steps[0].Payload.Constant()
+		assert.True(rt, is)
+		assert.Equal(rt, text, constant)
+		_, is = s.Mix[0].Steps[0].Arg.Constant()
+		assert.False(rt, is)
+	})
+}
