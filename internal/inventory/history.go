@@ -84,8 +84,8 @@ func (h *history) recall(kept []happening, now *Snapshot) {
 		}
 		k.before, h.bytes = nil, h.bytes+k.size
 	}
-	if h.kept, h.forgotten = kept, now.revision; len(kept) > 0 {
-		h.forgotten = kept[0].after
+	if h.kept, h.forgotten = kept, 1; len(kept) > 0 { // as long as nothing is kept, nothing was ever told
+		h.forgotten = max(1, kept[0].after)
 	}
 }
 

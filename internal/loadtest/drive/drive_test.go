@@ -74,7 +74,11 @@ var long = strings.Repeat("long", 1<<20)
 
 func (s *server) answer(conn net.Conn) {
 	defer conn.Close()
-	s.most.Store(max(s.most.Load(), s.under.Add(1)))
+	for now := s.under.Add(1); ; {
+		if most := s.most.Load(); most >= now || s.most.CompareAndSwap(most, now) {
+			break
+		}
+	}
 	defer s.under.Add(-1)
 	if u, ok := conn.(*net.UnixConn); ok {
 		first := make([]byte, 5)

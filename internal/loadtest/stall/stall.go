@@ -70,6 +70,9 @@ func (s *Server) held(at time.Duration) time.Duration {
 // Quantile is the latency that a share q of requests stays below, if they come evenly over whole periods, and the server
 // needs no time but for its stalls: a request that comes within a stall waits for the rest of it.
 func (s *Server) Quantile(q float64) time.Duration {
+	if s.For == 0 {
+		return 0
+	}
 	stalled := float64(s.For) / float64(s.Every)
 	if q <= 1-stalled {
 		return 0
