@@ -816,7 +816,7 @@ func TestASubscriberWhoseTurnDoesNotEnd(t *testing.T) {
 			<-begun
 		}
 		if n < 3 { // then it is cut off already, and nobody waits for it
-			until(t, func() bool { return l.clock.set() > 1 }) // the commit's budget, and the wait
+			until(t, func() bool { return l.clock.waits(turnWithin) })
 			l.clock.advance(turnWithin)
 		}
 		assert.Equal(t, ok(""), c.answer())
@@ -826,9 +826,14 @@ func TestASubscriberWhoseTurnDoesNotEnd(t *testing.T) {
 	assert.Equal(t, answerOf(errBehind), said)
 }
 
-// set is how many timers are.
-func (c *clock) set() int {
+// waits reports whether somebody has begun to wait for so long now.
+func (c *clock) waits(d time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.timers)
+	for t := range c.timers {
+		if t.at.Equal(c.now.Add(d)) {
+			return true
+		}
+	}
+	return false
 }
