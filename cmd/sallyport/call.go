@@ -164,6 +164,9 @@ func send(ctx context.Context, socket string, request []byte) (io.ReadCloser, er
 		if errors.As(err, &op) {
 			err = op.Err
 		}
+		if errors.Is(err, os.ErrPermission) {
+			return nil, fail(exitNoDaemon, "%s: this user may not connect: %v", socket, cause(err))
+		}
 		return nil, fail(exitNoDaemon, "%s: no daemon there: %v", socket, cause(err))
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })

@@ -29,8 +29,8 @@ func newPolicyLint(env func(string) string, stdout *os.File) *cobra.Command {
   unknown-tag      no qube has that tag
   not-a-template   the qube after @dispvm: is no template for disposables
 
-The last three are looked for if the qubes are known: give --system or --socket. A line in a file that is included for several services is hidden
-or impossible if it is for all of them.` + fmt.Sprintf(exitsDaemon, "there are findings, or the policy does not load"),
+The last three are looked for if the qubes are known: give --system or --socket. A line in a file that is included for
+several services is hidden or impossible if it is for all of them.` + fmt.Sprintf(exitsDaemon, "there are findings, or the policy does not load"),
 		Example: `  sallyport policy lint
   sallyport policy lint --policy-dir ./policy.d --system system.json`,
 		Args: cobra.NoArgs,
