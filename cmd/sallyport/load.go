@@ -37,7 +37,7 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 
 func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 	var o scenario.Options
-	var file string
+	var files report.Files
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
 		Short: "Make the calls of a scenario, or one call again and again",
@@ -67,7 +67,7 @@ run, and what ran is told.`,
 						}
 					}
 				}
-				return load(s, file, stdout, stderr)
+				return load(s, files, stdout, stderr)
 			}
 			if o.Call = args[0]; len(args) > 1 {
 				o.Dest = args[1]
@@ -82,7 +82,7 @@ run, and what ran is told.`,
 			if err != nil {
 				return err
 			}
-			return load(s, file, stdout, stderr)
+			return load(s, files, stdout, stderr)
 		},
 	}
 	f := cmd.Flags()
@@ -100,7 +100,10 @@ run, and what ran is told.`,
 	f.IntVar(&o.MaxInFlight, "max-in-flight", 0, "`N` calls at the same time, at most (default 4096)")
 	f.DurationVar(&o.MaxLag, "max-lag", 0, "how late the tool may begin calls, but for one in a thousand, before the run is invalid (default 1ms)")
 	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
-	f.StringVar(&file, "json", "", "write the result to `FILE`, too")
+	f.StringVar(&files.JSON, "json", "", "write the result to `FILE`, too, for programs")
+	f.StringVar(&files.CSV, "csv", "", "write what ended in each span of time to `FILE`")
+	f.StringVar(&files.HLog, "hlog", "", "write a log of HdrHistogram to `FILE`")
+	f.StringVar(&files.HTML, "html", "", "write a page with plots to `FILE`, which needs no other")
 	return cmd
 }
 
@@ -133,7 +136,7 @@ func noThresholds(string) error { return errors.New("no thresholds: they are not
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
-func load(s *scenario.Scenario, file string, stdout, stderr io.Writer) error {
+func load(s *scenario.Scenario, files report.Files, stdout, stderr io.Writer) error {
 	raiseDescriptors()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -147,10 +150,7 @@ func load(s *scenario.Scenario, file string, stdout, stderr io.Writer) error {
 		return fail(exitUsage, "load: %v", err)
 	}
 	d := report.Of(s, r)
-	told := d.WriteSummary(stdout)
-	if file != "" {
-		told = errors.Join(told, write(file, d))
-	}
+	told := errors.Join(d.WriteSummary(stdout), d.WriteAll(files))
 	switch {
 	case told != nil:
 		return fail(exitNoReply, "load: %v", told)
@@ -158,18 +158,6 @@ func load(s *scenario.Scenario, file string, stdout, stderr io.Writer) error {
 		return fail(exitInvalid, "")
 	}
 	return nil
-}
-
-// write writes the document to a file, whole or not at all.
-func write(file string, d report.Document) error {
-	f, err := os.Create(file + ".new")
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(d.WriteJSON(f), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), file)
 }
 
 // raiseDescriptors lets as many calls be under way as the system allows.

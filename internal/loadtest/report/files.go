@@ -1,0 +1,62 @@
+package report
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Files are the paths that a document is written to. Empty: not in that form.
+type Files struct{ JSON, CSV, HLog, HTML string }
+
+// WriteAll writes d in all forms that files name. A file is written whole, or keeps what it had; what is there and is no
+// regular file, such as a terminal, is written to. One that cannot be written does not stop the others: the error joins
+// those of all, each with its path.
+func (d Document) WriteAll(files Files) error {
+	var errs []error
+	for _, f := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{{files.JSON, d.WriteJSON}, {files.CSV, d.WriteCSV}, {files.HLog, d.WriteHLog}, {files.HTML, d.WriteHTML}} {
+		if f.path == "" {
+			continue
+		}
+		if err := save(f.path, f.write); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.path, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func save(path string, write func(io.Writer) error) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // renaming would replace the device
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(buffered(f, write), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(buffered(f, write), f.Chmod(0o644), f.Sync(), f.Close()) // some disks are full only when it is synced
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+func buffered(w io.Writer, write func(io.Writer) error) error {
+	b := bufio.NewWriter(w)
+	if err := write(b); err != nil {
+		return err
+	}
+	return b.Flush()
+}

@@ -1,0 +1,134 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"sallyport/internal/loadtest/measure"
+)
+
+// Histogram is a distribution of nanoseconds to three digits, as measure.NewHistogram makes them. Its text is HdrHistogram
+// V2, compressed and in base64, as other programs read it.
+type Histogram struct{ *hdrhistogram.Histogram }
+
+// Packed is one to two digits.
+type Packed struct{ *hdrhistogram.PackedHistogram }
+
+// MarshalText is what encoding/json asks for.
+func (h Histogram) MarshalText() ([]byte, error) { return h.EncodeV2() }
+
+// MarshalText is what encoding/json asks for.
+func (p Packed) MarshalText() ([]byte, error) { return p.EncodeV2() }
+
+// UnmarshalText refuses histograms of another range, which could not be merged exactly.
+func (h *Histogram) UnmarshalText(text []byte) (err error) {
+	if h.Histogram, err = hdrhistogram.Decode(text); err != nil {
+		return fmt.Errorf("histogram: %w", err)
+	}
+	return sameRange(h, 3)
+}
+
+// UnmarshalText refuses histograms of another range, which could not be merged exactly.
+func (p *Packed) UnmarshalText(text []byte) (err error) {
+	if p.PackedHistogram, err = hdrhistogram.DecodePacked(text); err != nil {
+		return fmt.Errorf("histogram: %w", err)
+	}
+	return sameRange(p, 2)
+}
+
+// made is a histogram as measure makes them.
+var made = measure.NewHistogram()
+
+func sameRange(h interface {
+	LowestTrackableValue() int64
+	HighestTrackableValue() int64
+	SignificantFigures() int64
+}, digits int64) error {
+	if h.LowestTrackableValue() != made.LowestTrackableValue() || h.HighestTrackableValue() != made.HighestTrackableValue() || h.SignificantFigures() != digits {
+		return fmt.Errorf("histogram: expected one from %d to %d, to %d digits", made.LowestTrackableValue(), made.HighestTrackableValue(), digits)
+	}
+	return nil
+}
+
+// WriteJSON writes d, exactly.
+func (d Document) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(d)
+}
+
+// ReadJSON reads what WriteJSON wrote, and nothing after it. What it returns without an error has a histogram overall, of
+// each method and in each window, and its counts do not contradict each other. An error says what is wrong, and where; it has no text
+// of the document in it.
+func ReadJSON(r io.Reader) (Document, error) {
+	var d Document
+	decoder := json.NewDecoder(r)
+	if err := decoder.Decode(&d); err != nil {
+		return Document{}, fmt.Errorf("no report of a load test: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return Document{}, errors.New("no report of a load test: something follows its end")
+	}
+	if err := d.check(); err != nil {
+		return Document{}, fmt.Errorf("no report of a load test: %w", err)
+	}
+	return d, nil
+}
+
+func (d Document) check() error {
+	if d.Format != format {
+		return fmt.Errorf("format: expected %d, found %d", format, d.Format)
+	}
+	if d.Overall.Histogram.Histogram == nil {
+		return errors.New("overall.histogram: expected one, found none")
+	}
+	if err := d.Overall.check(); err != nil {
+		return fmt.Errorf("overall: %w", err)
+	}
+	for i, g := range d.Groups {
+		if !slices.Contains(Bys, g.By) {
+			return fmt.Errorf("groups[%d].by: expected one of %v", i, Bys)
+		}
+		if g.By == Method && g.Histogram.Histogram == nil {
+			return fmt.Errorf("groups[%d].histogram: expected one of a method, found none", i)
+		}
+		if err := g.Figures.check(); err != nil {
+			return fmt.Errorf("groups[%d]: %w", i, err)
+		}
+	}
+	for i, w := range d.Windows {
+		if w.Histogram.PackedHistogram == nil {
+			return fmt.Errorf("windows[%d].histogram: expected one, found none", i)
+		}
+		if w.Width <= 0 {
+			return fmt.Errorf("windows[%d].seconds: expected more than 0, found %v", i, w.Width)
+		}
+		if err := checkCounts(w.Count, w.Errors, w.Histogram.TotalCount()); err != nil {
+			return fmt.Errorf("windows[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (f Figures) check() error {
+	var timed int64
+	if f.Histogram.Histogram != nil {
+		timed = f.Histogram.TotalCount()
+	}
+	return checkCounts(f.Count, f.Errors, timed)
+}
+
+func checkCounts(count, errors uint64, timed int64) error {
+	if errors > count {
+		return fmt.Errorf("%d errors of %d calls", errors, count)
+	}
+	if uint64(timed) > count {
+		return fmt.Errorf("%d calls in the histogram of %d calls", timed, count)
+	}
+	return nil
+}

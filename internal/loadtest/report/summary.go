@@ -1,0 +1,80 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteSummary writes d for people: one table of all groups, and what is to be known of the run. It writes once, so that
+// all of it is written, or an error says that it is not.
+func (d Document) WriteSummary(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %.0f calls/s offered, %.0f as expected, for %.1f s\n", d.Scenario, d.Offered, d.Reached, d.Seconds)
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "\tcalls\terrors\tp50\tp90\tp99\tp99.9\tmax\t")
+	line := func(name string, f Figures) {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t\n", name, f.Count, f.Errors, span(f.P50), span(f.P90), span(f.P99), span(f.P999), span(f.Max))
+	}
+	line("all", d.Overall)
+	for _, g := range d.Groups {
+		line(string(g.By)+" "+g.Name, g.Figures)
+	}
+	_ = t.Flush() // a strings.Builder takes everything
+	for _, x := range d.Beside {
+		fmt.Fprintf(&b, "beside: %s: %s: %d times\n", x.Misdeed, strings.TrimSpace(string(x.Outcome)+" "+x.Exception), x.Count)
+	}
+	if d.Events > 0 {
+		fmt.Fprintf(&b, "events read: %d\n", d.Events)
+	}
+	fmt.Fprintf(&b, "times count from when a call was due; the tool began calls late by %s at most, 99.9 %% by less than %s\n", span(d.Lag.Max), span(d.Lag.P999))
+	for _, v := range d.Verdicts {
+		fmt.Fprintf(&b, "%s: %s\n", v.word(), v.text())
+	}
+	for _, why := range d.Invalid {
+		fmt.Fprintf(&b, "INVALID: %s\n", why)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (v Verdict) word() string {
+	if v.Held {
+		return "held"
+	}
+	return "FAILED"
+}
+
+// text is the threshold, and what is to be said of it.
+func (v Verdict) text() string {
+	switch {
+	case v.Why != "":
+		return v.Threshold + ": " + v.Why
+	case v.Value != "":
+		return v.Threshold + ": it is " + v.Value
+	}
+	return v.Threshold
+}
+
+// units of time, each a thousand of the one before, the first in microseconds.
+var units = []string{"µs", "ms", "s"}
+
+// span is a time for people, to three digits. Zero is none.
+func span(micros float64) string {
+	if micros == 0 {
+		return "-"
+	}
+	unit := 0
+	for ; micros >= 999.5 && unit < len(units)-1; unit++ {
+		micros /= 1000
+	}
+	places := 0
+	switch {
+	case micros < 9.995:
+		places = 2
+	case micros < 99.95:
+		places = 1
+	}
+	return fmt.Sprintf("%.*f %s", places, micros, units[unit])
+}
