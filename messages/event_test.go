@@ -55,6 +55,7 @@ func FuzzEventFrame(f *testing.F) {
 	f.Add("work", "property-set:memory", "name", "memory", "newvalue", "500")
 	f.Add("", "connection-established", "", "", "", "")
 	f.Add("a\x00b", "x\xff", "\x00", "lost", "\u00e9", "\x00")
+	f.Add("", "long", "a", strings.Repeat("x", 5000), "", "")
 	f.Fuzz(func(t *testing.T, subject, name, key1, value1, key2, value2 string) {
 		in := messages.Event{Subject: subject, Name: name, Args: []qube.EventArg{{Key: key1, Value: value1}, {Key: key2, Value: value2}}}
 		want := messages.Event{Subject: plainText(subject), Name: plainText(name)}
@@ -72,7 +73,7 @@ func FuzzEventFrame(f *testing.F) {
 		}
 		_, err := messages.ReadEvent(r)
 		require.ErrorIs(t, err, io.EOF)
-		_, err = messages.ReadEvent(bufio.NewReader(bytes.NewReader(b[:len(b)/2-1])))
+		_, err = messages.ReadEvent(bufio.NewReaderSize(bytes.NewReader(b[:len(b)/2-1]), len(b)))
 		require.ErrorIs(t, err, io.EOF, "an end within a frame")
 	})
 }
