@@ -147,6 +147,7 @@ func TestParseSaysWhatWasExpected(t *testing.T) {
 		"p99 < 11m":                    "at most 10m0s",
 		"p99 < 5 ms":                   "such as 5ms",
 		"errors < 1ms":                 "a share",
+		"errors < -1":                  "a share",
 		"errors < 2":                   "a share",
 		"errors < 101%":                "a share",
 		"errors < NaN":                 "a share",
