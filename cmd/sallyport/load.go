@@ -15,14 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/internal/loadtest/drive"
+	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
+	"sallyport/internal/loadtest/verdict"
 	"sallyport/stages"
 	"sallyport/stages/methods"
 )
 
-// exitInvalid says that a load test says nothing about the server.
-const exitInvalid = 98
+// The exit codes of load tests.
+const (
+	exitInvalid = 98 // the run says nothing about the server
+	exitMissed  = 99 // a threshold did not hold
+)
 
 func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 	cmd := &cobra.Command{
@@ -47,14 +52,14 @@ At a rate, calls are due whether or not the server is ready for them, and each c
 stalls is as slow as those would find it who do not wait for each other. Workers make their next call when the one before is
 done. How late the tool itself was is measured, too; a run in which it was the bottleneck is INVALID.
 
-Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid. Ctrl-C ends the
-run, and what ran is told.`,
+Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid; 99 a
+threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
   sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
   sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			checks := scenario.Checks{Method: aMethod, Threshold: noThresholds}
+			checks := scenario.Checks{Method: aMethod, Threshold: aThreshold}
 			if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
 				s, err := scenario.Read(args[0], checks)
 				if err != nil {
@@ -99,6 +104,7 @@ run, and what ran is told.`,
 	f.DurationVar(&o.Timeout, "timeout", 0, "how long a call waits for its reply (default 10s)")
 	f.IntVar(&o.MaxInFlight, "max-in-flight", 0, "`N` calls at the same time, at most (default 4096)")
 	f.DurationVar(&o.MaxLag, "max-lag", 0, "how late the tool may begin calls, but for one in a thousand, before the run is invalid (default 1ms)")
+	f.StringArrayVar(&o.Thresholds, "threshold", nil, "`CONDITION` that is to hold, such as 'p99 < 5ms' or 'errors < 0.1%'; repeatable")
 	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
 	f.StringVar(&files.JSON, "json", "", "write the result to `FILE`, too, for programs")
 	f.StringVar(&files.CSV, "csv", "", "write what ended in each span of time to `FILE`")
@@ -131,8 +137,26 @@ func aMethod(method string) bool {
 	return slices.ContainsFunc(slices.Concat(methods.All(), methods.Drill()), func(e stages.Entry) bool { return e.Name == method })
 }
 
-// noThresholds keeps a scenario from asking for verdicts, which nobody would give.
-func noThresholds(string) error { return errors.New("no thresholds: they are not judged yet") }
+// aThreshold says what was expected instead of a text that is no threshold.
+func aThreshold(text string) error {
+	_, err := verdict.Parse(text)
+	return err
+}
+
+// judged is what becomes of thresholds, all of which aThreshold has passed.
+func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held bool) {
+	held = true
+	for _, text := range thresholds {
+		t, err := verdict.Parse(text)
+		if err != nil {
+			panic(err)
+		}
+		v := t.Judge(r)
+		all = append(all, report.Verdict{Threshold: t.String(), Value: v.Value, Held: v.Held, Why: v.Why})
+		held = held && v.Held
+	}
+	return all, held
+}
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
@@ -150,12 +174,16 @@ func load(s *scenario.Scenario, files report.Files, stdout, stderr io.Writer) er
 		return fail(exitUsage, "load: %v", err)
 	}
 	d := report.Of(s, r)
+	var held bool
+	d.Verdicts, held = judged(s.Thresholds, r)
 	told := errors.Join(d.WriteSummary(stdout), d.WriteAll(files))
 	switch {
 	case told != nil:
 		return fail(exitNoReply, "load: %v", told)
-	case len(d.Invalid) > 0:
+	case len(d.Invalid) > 0: // which says more than that a threshold did not hold: nothing was found out
 		return fail(exitInvalid, "")
+	case !held:
+		return fail(exitMissed, "")
 	}
 	return nil
 }
