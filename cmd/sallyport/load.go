@@ -59,33 +59,17 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
   sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			checks := scenario.Checks{Method: aMethod, Threshold: aThreshold}
-			if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
-				s, err := scenario.Read(args[0], checks)
-				if err != nil {
-					return fail(exitUsage, "%v", err)
-				}
-				if s.Target.Socket == "" && s.Target.Addr == "" {
-					if s.Target.Socket = o.Target.Socket; s.Target.Socket == "" {
-						if s.Target.Socket, err = usualSocket(env, socketOf("admin.vm.List")); err != nil {
-							return err
-						}
-					}
-				}
-				return load(s, files, stdout, stderr)
-			}
-			if o.Call = args[0]; len(args) > 1 {
-				o.Dest = args[1]
-			}
-			if o.Target.Socket == "" {
-				var err error
-				if o.Target.Socket, err = usualSocket(env, socketOf(o.Call)); err != nil {
-					return err
-				}
-			}
-			s, err := scenario.Simple(o, checks)
+			s, call, err := scenarioOf(o, args)
 			if err != nil {
 				return err
+			}
+			if s.Target.Socket == "" && s.Target.Addr == "" {
+				s.Target.Socket = o.Target.Socket
+			}
+			if s.Target.Socket == "" && s.Target.Addr == "" {
+				if s.Target.Socket, err = usualSocket(env, socketOf(call)); err != nil {
+					return err
+				}
 			}
 			return load(s, files, stdout, stderr)
 		},
@@ -111,6 +95,22 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 	f.StringVar(&files.HLog, "hlog", "", "write a log of HdrHistogram to `FILE`")
 	f.StringVar(&files.HTML, "html", "", "write a page with plots to `FILE`, which needs no other")
 	return cmd
+}
+
+// scenarioOf is the scenario in a file, or of the one call that the command line has, and a call of it.
+func scenarioOf(o scenario.Options, args []string) (s *scenario.Scenario, call string, err error) {
+	checks := scenario.Checks{Method: aMethod, Threshold: aThreshold}
+	if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
+		if s, err = scenario.Read(args[0], checks); err != nil {
+			return nil, "", fail(exitUsage, "%v", err)
+		}
+		return s, s.Mix[0].Steps[0].Method, nil
+	}
+	if o.Call = args[0]; len(args) > 1 {
+		o.Dest = args[1]
+	}
+	s, err = scenario.Simple(o, checks)
+	return s, o.Call, err
 }
 
 func newLoadScenario(stdout io.Writer) *cobra.Command {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sallyport/actors"
+	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
 	"sallyport/internal/policy"
 	"sallyport/stages"
@@ -39,7 +40,7 @@ qubes:
   - {name: alone, class: StandaloneVM, properties: {default_dispvm: ""}, features: {internal: ""}}
   - {name: far, class: RemoteVM, properties: {relayvm: work, transport_rpc: x.Proxy}}
 `), 0o600))
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(file, properties.Schema{}) },
+	book, _, err := inventory.Open(daemontest.Nowhere{}, func() (*inventory.Snapshot, error) { return inventory.FromFile(file, properties.Schema{}) },
 		inventory.Options{Reactions: reactions.All()})
 	require.NoError(t, err)
 	socket := filepath.Join(dir, "s")

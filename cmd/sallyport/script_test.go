@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"sallyport/actors"
+	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
 	"sallyport/internal/testcert"
 	"sallyport/messages"
@@ -86,7 +86,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 && !remote {
 		ts.Fatalf("usage: serve [-tls] SOCKET")
 	}
-	book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) { return inventory.Demo(properties.Schema{}) }, inventory.Options{Reactions: reactions.All()})
+	book, _, err := inventory.Open(daemontest.Nowhere{}, func() (*inventory.Snapshot, error) { return inventory.Demo(properties.Schema{}) }, inventory.Options{Reactions: reactions.All()})
 	ts.Check(err)
 	settings := actors.Settings{
 		Catalogue: stages.NewCatalogue(methods.All()...), Gate: stages.NewGate(permission.Everyone{}), Book: book,
@@ -162,13 +162,6 @@ func scriptStreams(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 }
-
-// nowhere is a store that keeps nothing.
-type nowhere struct{}
-
-func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
-func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
-func (nowhere) Close() error                                                     { return nil }
 
 func scriptDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	mode := ""

@@ -1,12 +1,12 @@
 package judge
 
 import (
-	"iter"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
 	"sallyport/internal/policy"
 	"sallyport/messages"
@@ -16,13 +16,6 @@ import (
 	"sallyport/stages/methods"
 	"sallyport/stages/properties"
 )
-
-// nowhere is a store that keeps nothing.
-type nowhere struct{}
-
-func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
-func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
-func (nowhere) Close() error                                                     { return nil }
 
 // TestACallIsJudgedAgain when a tag or the policy changed between the doors, by the rules and tags of that moment
 // (design: 6).
@@ -59,7 +52,7 @@ func TestACallIsJudgedAgain(t *testing.T) {
 		"the policy says no":            {use("admin.vm.notes.Set * mgmt work deny\n" + rules), exception.Denied},
 		"the policy says nothing":       {use(""), exception.Denied},
 	} {
-		book, _, err := inventory.Open(nowhere{}, func() (*inventory.Snapshot, error) {
+		book, _, err := inventory.Open(daemontest.Nowhere{}, func() (*inventory.Snapshot, error) {
 			return inventory.FromFile(vectorsDir+"policy-system.yaml", properties.Schema{})
 		}, inventory.Options{})
 		require.NoError(t, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,27 +15,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sallyport/actors"
+	"sallyport/internal/daemontest"
 	"sallyport/internal/hypervisor"
 	"sallyport/internal/inventory"
 	"sallyport/internal/policy"
 	"sallyport/messages"
-	"sallyport/messages/qube"
 	"sallyport/stages"
 	"sallyport/stages/methods"
 	"sallyport/stages/permission"
 )
 
-// nowhere is a store that keeps nothing.
-type nowhere struct{}
-
-func (nowhere) Load() (qube.Revision, iter.Seq2[inventory.Record, error], error) { return 0, nil, nil }
-func (nowhere) Commit(_, _ qube.Revision, _ []inventory.Record) error            { return nil }
-func (nowhere) Close() error                                                     { return nil }
-
 // served starts a daemon for a policy directory, and gives a way to call it as dom0: what it answers, or the type of its
 // exception.
 func served(t *testing.T, dir string) func(call, dest, payload string) string {
-	book, _, err := inventory.Open(nowhere{}, inventory.Empty, inventory.Options{})
+	book, _, err := inventory.Open(daemontest.Nowhere{}, inventory.Empty, inventory.Options{})
 	require.NoError(t, err)
 	sockets, err := os.MkdirTemp("", "sallyport") // t.TempDir is too long for the name of a socket
 	require.NoError(t, err)

@@ -52,8 +52,8 @@ type Usage struct {
 	VCPUs     int
 }
 
-// Runtime is what the hypervisor last said of a qube. A change of it takes a revision, like any
-// other (design: 6). All but State is zero while the qube is halted.
+// Runtime is what the hypervisor last said of a qube. A change of it takes a revision, like any other. All but State is
+// zero while the qube is halted.
 type Runtime struct {
 	State   PowerState
 	XID     int       // of the running domain; 0: none

@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -25,17 +26,15 @@ import (
 
 // Options are what does not belong to the scenario.
 type Options struct {
-	Threads  int             // of the tool; 0: one for each core, but for one
-	Part, Of int             // which share of the load is made here, of how many; Of 0: all of it
-	Progress func(Progress)  // called about each second, by one goroutine; nil: nobody looks
-	Began    func(time.Time) // called once, when the first call is due; nil: nobody asks
+	Threads  int            // of the tool; 0: one for each core, but for one
+	Part, Of int            // which share of the load is made here, of how many; Of 0: all of it
+	Progress func(Progress) // called about each second, by one goroutine; nil: nobody looks
 }
 
 // Progress is a look at a run.
 type Progress struct {
 	At       time.Duration // since it began
 	Of       time.Duration // all of it
-	Stage    string        // its name; empty: it has none
 	InFlight int
 	Recent   *measure.Window // since the last look
 }
@@ -47,7 +46,7 @@ type driver struct {
 	base   time.Time
 	end    time.Duration // nothing is due from then on
 	makers []maker
-	beside sync.WaitGroup // subscribers and adversaries
+	beside sync.WaitGroup // subscribers, adversaries, and who looks
 }
 
 // maker is a thread that makes calls.
@@ -77,16 +76,15 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	defer stop()
 	beside := measure.NewRecorder(s.Warmup)
 	d.base = time.Now()
-	if o.Began != nil {
-		o.Began(d.base)
-	}
 	d.accompany(ctx, beside)
 	errs := make([]error, len(d.makers))
 	var threads sync.WaitGroup
 	for i, m := range d.makers {
 		threads.Go(func() { errs[i] = m.run(ctx) })
 	}
-	looked := d.look(ctx, beside)
+	if o.Progress != nil {
+		d.beside.Go(func() { d.look(ctx, beside) })
+	}
 	threads.Wait()
 	took := d.end
 	if ctx.Err() != nil { // somebody ended it
@@ -94,7 +92,6 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	}
 	stop()
 	d.beside.Wait()
-	<-looked
 
 	all := beside.Result()
 	for _, m := range d.makers {
@@ -126,27 +123,31 @@ func (d *driver) prepare() error {
 // now is the time since the run began.
 func (d *driver) now() time.Duration { return time.Since(d.base) }
 
+// most is how many calls a thread may have under way: of a closed model, as many as there are workers.
+func (d *driver) most() int {
+	if d.s.Load.Closed {
+		return math.MaxInt
+	}
+	return max(1, d.s.MaxInFlight/d.o.Threads)
+}
+
 // share is which part of all arrivals, workers or the like a thread of this machine has, and of how many.
 func (d *driver) share(thread int) (part, of int) {
 	return d.o.Part*d.o.Threads + thread, d.o.Of * d.o.Threads
 }
 
 // look shows how it goes, until the load is over.
-func (d *driver) look(ctx context.Context, beside *measure.Recorder) (done chan struct{}) {
-	done = make(chan struct{})
-	go func() {
-		defer close(done)
-		for every := time.NewTicker(time.Second); d.o.Progress != nil; {
-			select {
-			case <-ctx.Done():
-				every.Stop()
-				return
-			case <-every.C:
-				d.o.Progress(d.progress(beside))
-			}
+func (d *driver) look(ctx context.Context, beside *measure.Recorder) {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+			d.o.Progress(d.progress(beside))
 		}
-	}()
-	return done
+	}
 }
 
 func (d *driver) progress(beside *measure.Recorder) Progress {
@@ -154,13 +155,6 @@ func (d *driver) progress(beside *measure.Recorder) Progress {
 	for _, m := range d.makers {
 		p.Recent.Merge(m.recorder().Recent())
 		p.InFlight += m.inFlight()
-	}
-	left := p.At
-	for _, stage := range d.s.Load.Stages {
-		if p.Stage = stage.Name; left < stage.For {
-			break
-		}
-		left -= stage.For
 	}
 	return p
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
@@ -303,6 +304,54 @@ func TestWorkers(t *testing.T) {
 			assert.Equal(t, int64(5), server.most.Load())
 		})
 	}
+}
+
+// TestEachWorkerHasACall, however many calls an open model may have at the same time.
+func TestEachWorkerHasACall(t *testing.T) {
+	for way, listen := range targets {
+		t.Run(way, func(t *testing.T) {
+			l, target := listen(t)
+			server := serve(t, l)
+			load := rate(5, 100*time.Millisecond)
+			load.Closed = true
+			s := plain(target, load, item(call("linger")))
+			s.MaxInFlight = 2
+			r, err := Run(context.Background(), s, Options{Threads: 2})
+			require.NoError(t, err)
+			g, errs := r.Of(func(measure.Key) bool { return true })
+			assert.Zero(t, errs)
+			assert.Equal(t, int64(5), server.most.Load())
+			assert.NotZero(t, g.Count)
+		})
+	}
+}
+
+// TestWorkersThatFailAtOnceKeepNobodyWaiting: what fails as soon as it begins is begun again, and all else goes on.
+func TestWorkersThatFailAtOnceKeepNobodyWaiting(t *testing.T) {
+	load := rate(5, time.Hour)
+	load.Closed = true
+	ctx, stop := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer stop()
+	r, err := Run(ctx, plain(scenario.Target{Socket: socket(t)}, load, item(call("x"))), Options{})
+	require.NoError(t, err)
+	assert.Len(t, r.Groups, 1)
+	assert.NotZero(t, counts(r)[measure.Key{Method: "x", Source: "dom0", Outcome: measure.Missing}])
+}
+
+// TestAFullBacklogIsWaitedFor, and what is given up there is counted once, though its descriptor's place is used again.
+func TestAFullBacklogIsWaitedFor(t *testing.T) {
+	path := socket(t)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
+	require.NoError(t, unix.Listen(fd, 1)) // and nobody accepts
+	s := plain(scenario.Target{Socket: path}, rate(2000, 300*time.Millisecond), item(call("x")))
+	s.Timeout = 20 * time.Millisecond
+	r, err := Run(context.Background(), s, Options{})
+	require.NoError(t, err)
+	assert.Equal(t, map[measure.Key]uint64{{Method: "x", Source: "dom0", Outcome: measure.Timeout}: 600}, counts(r))
+	assert.EqualValues(t, 600, r.Due)
 }
 
 // TestSharesAddUp: what several machines do together is the whole load.

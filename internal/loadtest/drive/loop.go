@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -44,7 +45,7 @@ type flight struct {
 	source     string
 	request    []byte
 	sent       int
-	reply      []byte // so far; a reply that comes in one piece is judged where it was read
+	reply      []byte // so far
 	prev, next *flight
 }
 
@@ -52,7 +53,7 @@ func (f *flight) call() *scenario.Call { return &f.job.item.Steps[f.job.step] }
 
 func newLoop(d *driver, thread int) (*loop, error) {
 	part, of := d.share(thread)
-	l := &loop{d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup), most: max(1, d.s.MaxInFlight/d.o.Threads)}
+	l := &loop{d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup), most: d.most()}
 	l.oldest.prev, l.oldest.next = &l.oldest, &l.oldest
 	path := d.s.Target.Socket
 	if len(path) >= len(l.addr.Path) {
@@ -74,8 +75,12 @@ func newLoop(d *driver, thread int) (*loop, error) {
 func (l *loop) recorder() *measure.Recorder { return l.rec }
 func (l *loop) inFlight() int               { return int(l.under.Load()) }
 
-// eventsAtOnce is how many replies are read before it is asked again what is due.
-const eventsAtOnce = 16
+// How many calls are begun before it is seen whether there are replies, and how many replies are read before it is asked
+// again what is due. So nothing waits for the end of what may have none: workers whose calls fail at once.
+const (
+	beginsAtOnce = 64
+	eventsAtOnce = 16
+)
 
 func (l *loop) run(ctx context.Context) error {
 	runtime.LockOSThread()                             // it sleeps in its own epoll; what follows is the thread's, which ends with it
@@ -96,8 +101,8 @@ func (l *loop) run(ctx context.Context) error {
 		for _, e := range events[:n] {
 			l.proceed(l.flights[e.Fd])
 		}
+		l.giveUp() // whose flights are used again by what begins next, so that they must not be knocking
 		l.knockAgain()
-		l.giveUp()
 	}
 	return nil
 }
@@ -113,18 +118,16 @@ func (l *loop) close() {
 }
 
 // beginDue begins what is due, and gives the time.
-func (l *loop) beginDue() time.Duration {
-	for {
-		now := l.d.now()
-		due, more := l.plan.next()
-		if !more || due > now {
-			return now
+func (l *loop) beginDue() (now time.Duration) {
+	for range beginsAtOnce {
+		now = l.d.now()
+		b, ok := l.plan.begin(now, l.rec, len(l.spare) > 0 || len(l.flights) < l.most)
+		if !ok {
+			break
 		}
-		b := l.plan.take()
-		if l.plan.ready(b.job, now) {
-			l.begin(b, now)
-		}
+		l.begin(b, now)
 	}
+	return now
 }
 
 const (
@@ -165,21 +168,14 @@ func (l *loop) wait(events []unix.EpollEvent, d time.Duration) (int, error) {
 	return 0, fmt.Errorf("epoll_pwait2: %w", errno)
 }
 
-// begin makes a call that is due, however late it is.
+// begin makes a call that is due, however late it is. There is room for it.
 func (l *loop) begin(b begin, now time.Duration) {
-	c := b.call()
-	l.rec.Begun(b.due, now-b.due)
-	if len(l.spare) == 0 && len(l.flights) >= l.most {
-		l.rec.Add(measure.Key{Method: c.Method, Outcome: measure.Shed}, measure.Sample{Intended: b.due, Done: now})
-		l.plan.ended(b.job, now)
-		return
-	}
 	f := l.spareFlight()
 	f.job, f.began, f.sample, f.sent, f.reply = b.job, now, measure.Sample{Intended: b.due}, 0, f.reply[:0]
 	f.prev, f.next = l.oldest.prev, &l.oldest
 	f.prev.next, f.next.prev = f, f
 	l.under.Add(1)
-	l.write(f, c)
+	l.write(f, b.call())
 	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if errno != 0 {
 		l.end(f, measure.Failed, "")
@@ -230,15 +226,17 @@ func (l *loop) connect(f *flight) {
 	l.watch(f, unix.EPOLL_CTL_ADD, whole || errno != 0)
 }
 
-// watch has epoll tell of a reply, and, until the request is sent, of room for more of it.
-func (l *loop) watch(f *flight, op uintptr, whole bool) {
+// watch has epoll tell of a reply, and, until the request is sent, of room for more of it. If that fails, the call has ended.
+func (l *loop) watch(f *flight, op uintptr, whole bool) bool {
 	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(f.index)}
 	if !whole {
 		e.Events |= unix.EPOLLOUT
 	}
 	if _, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), op, uintptr(f.fd), uintptr(unsafe.Pointer(&e)), 0, 0); errno != 0 {
 		l.end(f, measure.Failed, "")
+		return false
 	}
+	return true
 }
 
 // send sends what the socket takes, and half-closes after the last of it.
@@ -261,8 +259,8 @@ func (l *loop) send(f *flight) (whole bool, errno unix.Errno) {
 // proceed reads what there is of a reply, after it has sent what there is room for.
 func (l *loop) proceed(f *flight) {
 	if f.sent < len(f.request) {
-		if whole, errno := l.send(f); whole || errno != 0 {
-			l.watch(f, unix.EPOLL_CTL_MOD, true)
+		if whole, errno := l.send(f); (whole || errno != 0) && !l.watch(f, unix.EPOLL_CTL_MOD, true) {
+			return
 		}
 	}
 	for {
@@ -304,14 +302,11 @@ func (l *loop) end(f *flight, o measure.Outcome, kind string) {
 	f.job = nil
 }
 
-// knockAgain tries to connect what found the backlog full.
+// knockAgain tries to connect what found the backlog full, and has not been given up.
 func (l *loop) knockAgain() {
-	again := l.refused
+	again := slices.DeleteFunc(l.refused, func(f *flight) bool { return f.job == nil })
 	l.refused = nil
 	for i, f := range again {
-		if f.job == nil { // given up
-			continue
-		}
 		if l.connect(f); len(l.refused) > 0 { // still full: the others need not try
 			l.refused = append(l.refused, again[i+1:]...)
 			return

@@ -6,14 +6,16 @@ import (
 	"time"
 
 	"sallyport/internal/loadtest/arrival"
+	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
 )
 
 // plan says what one thread is to begin, and when. It is for that thread alone.
 type plan struct {
-	s    *scenario.Scenario
-	end  time.Duration
-	draw *scenario.Draw
+	s       *scenario.Scenario
+	end     time.Duration
+	draw    *scenario.Draw
+	weights float64 // of all items
 
 	arrivals *arrival.Schedule // nil: a closed model
 	arrives  time.Duration     // the next of them
@@ -41,6 +43,9 @@ type job struct {
 // newPlan makes the plan of the thread that has that part of all.
 func newPlan(s *scenario.Scenario, part, of int) *plan {
 	p := &plan{s: s, end: s.Load.Duration(), draw: s.NewDraw(part)}
+	for i := range s.Mix {
+		p.weights += s.Mix[i].Weight
+	}
 	if s.Load.Closed {
 		most := 0.0
 		for _, stage := range s.Load.Stages {
@@ -74,6 +79,26 @@ func (p *plan) next() (time.Duration, bool) {
 		return p.waiting[0].due, true
 	default:
 		return p.arrives, p.more
+	}
+}
+
+// begin gives a call that is due by now, and counts it as begun. What there is no room for is shed. It is false if nothing
+// else is due.
+func (p *plan) begin(now time.Duration, rec *measure.Recorder, room bool) (begin, bool) {
+	for {
+		if due, more := p.next(); !more || due > now {
+			return begin{}, false
+		}
+		b := p.take()
+		if !p.ready(b.job, now) {
+			continue
+		}
+		rec.Begun(b.due, now-b.due)
+		if room {
+			return b, true
+		}
+		rec.Add(measure.Key{Method: b.call().Method, Outcome: measure.Shed}, measure.Sample{Intended: b.due, Done: now})
+		p.ended(b.job, now)
 	}
 }
 
@@ -123,11 +148,8 @@ func (p *plan) ended(j *job, now time.Duration) {
 
 // pick chooses an item by weight.
 func (p *plan) pick() *scenario.Item {
-	items, all := p.s.Mix, 0.0
-	for i := range items {
-		all += items[i].Weight
-	}
-	at := p.draw.Random().Float64() * all
+	items := p.s.Mix
+	at := p.draw.Random().Float64() * p.weights
 	for i := range items {
 		if at -= items[i].Weight; at < 0 {
 			return &items[i]

@@ -29,7 +29,7 @@ func newPool(d *driver, thread int) *pool {
 	part, of := d.share(thread)
 	return &pool{
 		d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup),
-		most: max(1, d.s.MaxInFlight/d.o.Threads), woken: make(chan struct{}, 1),
+		most: d.most(), woken: make(chan struct{}, 1),
 	}
 }
 
@@ -61,28 +61,18 @@ func (p *pool) run(ctx context.Context) error {
 func (p *pool) next() (begin, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for {
-		now := p.d.now()
-		due, more := p.plan.next()
-		switch {
-		case !more && p.under.Load() == 0:
-			return begin{}, -1
-		case !more:
-			return begin{}, longestSleep
-		case due > now:
-			return begin{}, due - now
-		}
-		b := p.plan.take()
-		if !p.plan.ready(b.job, now) {
-			continue
-		}
-		p.rec.Begun(b.due, now-b.due)
-		if p.under.Load() < int64(p.most) {
-			p.under.Add(1)
-			return b, 0
-		}
-		p.rec.Add(measure.Key{Method: b.call().Method, Outcome: measure.Shed}, measure.Sample{Intended: b.due, Done: now})
-		p.plan.ended(b.job, now)
+	now := p.d.now()
+	if b, ok := p.plan.begin(now, p.rec, p.under.Load() < int64(p.most)); ok {
+		p.under.Add(1)
+		return b, 0
+	}
+	switch due, more := p.plan.next(); {
+	case more:
+		return begin{}, due - now
+	case p.under.Load() == 0:
+		return begin{}, -1
+	default:
+		return begin{}, longestSleep
 	}
 }
 

@@ -20,7 +20,7 @@ type Scenario struct {
 	Load        Load
 	Warmup      time.Duration // at its beginning, which is not measured
 	Timeout     time.Duration // of a call, from when it is begun; at most measure.Highest
-	MaxInFlight int           // calls at the same time; what is due beyond is shed, and makes the run invalid
+	MaxInFlight int           // calls at the same time, of an open model; what is due beyond is shed, and makes the run invalid
 	Mix         []Item        // never empty
 	Subscribers []Subscribers
 	Adversaries []Adversary
