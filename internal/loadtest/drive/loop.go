@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -27,11 +26,12 @@ type loop struct {
 	addr    unix.RawSockaddrUnix
 	addrLen uintptr
 	epoll   int
-	most    int       // calls at the same time
-	flights []*flight // by the index that epoll knows them by
-	spare   []int     // indexes that are free
-	refused []*flight // whose connect found the backlog full, oldest first
-	oldest  flight    // a ring of those under way, in the order in which they began
+	most    int           // calls at the same time
+	flights []*flight     // by the index that epoll knows them by
+	spare   []int         // indexes that are free
+	refused []*flight     // that wait for room in the backlog, oldest first
+	knocked time.Duration // when one of them tried the last time
+	oldest  flight        // a ring of those under way, in the order in which they began
 	buffer  [256 << 10]byte
 }
 
@@ -101,8 +101,8 @@ func (l *loop) run(ctx context.Context) error {
 		for _, e := range events[:n] {
 			l.proceed(l.flights[e.Fd])
 		}
-		l.giveUp() // whose flights are used again by what begins next, so that they must not be knocking
-		l.knockAgain()
+		l.giveUp()
+		l.knockAgain(n > 0)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (l *loop) beginDue() (now time.Duration) {
 
 const (
 	longestSleep = 50 * time.Millisecond // in which ctx may end, or a call be given up
-	knocking     = time.Millisecond      // between two tries to connect
+	knocking     = time.Millisecond      // between two tries to connect, if the server does nothing
 	kept         = time.Millisecond      // what is slept without letting go of Go's processor, for which its collector may wait
 	sleepCosts   = 5 * time.Microsecond  // about; less than that is not slept
 )
@@ -182,7 +182,9 @@ func (l *loop) begin(b begin, now time.Duration) {
 		return
 	}
 	f.fd = int(fd)
-	l.connect(f)
+	if len(l.refused) > 0 || !l.connect(f) {
+		l.refused = append(l.refused, f)
+	}
 }
 
 func (l *loop) spareFlight() *flight {
@@ -205,25 +207,25 @@ func (l *loop) write(f *flight, c *scenario.Call) {
 	f.source, f.request = appendRequest(f.request, &l.words, c, f.job.draw)
 }
 
-// connect connects, and sends as much as the socket takes. A full backlog is the server's; the call waits for it.
-func (l *loop) connect(f *flight) {
+// connect connects, and sends as much as the socket takes. It is false if the backlog is full, which is the server's doing:
+// the call waits.
+func (l *loop) connect(f *flight) bool {
 	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(f.fd), uintptr(unsafe.Pointer(&l.addr)), l.addrLen)
-	switch errno {
-	case 0:
-	case unix.EAGAIN:
-		l.refused = append(l.refused, f)
-		return
-	default:
-		l.end(f, outcomeOf(errno), "")
-		return
+	if errno == unix.EAGAIN {
+		l.knocked = l.d.now()
+		return false
 	}
-	f.sample.Connected = l.d.now()
-	whole, errno := l.send(f)
+	whole := false
+	if errno == 0 {
+		f.sample.Connected = l.d.now()
+		whole, errno = l.send(f)
+	}
 	if errno != 0 && errno != unix.EPIPE { // after which there may be a reply that says why
 		l.end(f, outcomeOf(errno), "")
-		return
+		return true
 	}
 	l.watch(f, unix.EPOLL_CTL_ADD, whole || errno != 0)
+	return true
 }
 
 // watch has epoll tell of a reply, and, until the request is sent, of room for more of it. If that fails, the call has ended.
@@ -302,22 +304,24 @@ func (l *loop) end(f *flight, o measure.Outcome, kind string) {
 	f.job = nil
 }
 
-// knockAgain tries to connect what found the backlog full, and has not been given up.
-func (l *loop) knockAgain() {
-	again := slices.DeleteFunc(l.refused, func(f *flight) bool { return f.job == nil })
-	l.refused = nil
-	for i, f := range again {
-		if l.connect(f); len(l.refused) > 0 { // still full: the others need not try
-			l.refused = append(l.refused, again[i+1:]...)
-			return
-		}
+// knockAgain connects as many of those that wait for it as there is room for: if the server has done something, or after a while.
+func (l *loop) knockAgain(done bool) {
+	if len(l.refused) == 0 || !done && l.d.now()-l.knocked < knocking {
+		return
+	}
+	for len(l.refused) > 0 && l.connect(l.refused[0]) {
+		l.refused = l.refused[1:]
 	}
 }
 
 // giveUp ends calls that have had no reply in time.
 func (l *loop) giveUp() {
 	for now := l.d.now(); l.oldest.next != &l.oldest && now-l.oldest.next.began >= l.d.s.Timeout; {
-		l.end(l.oldest.next, measure.Timeout, "")
+		f := l.oldest.next
+		if len(l.refused) > 0 && l.refused[0] == f {
+			l.refused = l.refused[1:]
+		}
+		l.end(f, measure.Timeout, "")
 	}
 }
 

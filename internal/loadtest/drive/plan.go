@@ -21,7 +21,8 @@ type plan struct {
 	arrives  time.Duration     // the next of them
 	more     bool
 
-	waiting later // what goes on after a pause
+	waiting later  // what goes on after a pause
+	spare   []*job // arrivals that are over, to be used again
 }
 
 // begin is what is to be begun.
@@ -109,7 +110,20 @@ func (p *plan) take() begin {
 	}
 	due := p.arrives
 	p.arrives, p.more = p.arrivals.Next()
-	return begin{due, &job{item: p.pick(), draw: p.draw.Fork(), worker: -1}}
+	return begin{due, p.arrival()}
+}
+
+// arrival makes the job of an arrival.
+func (p *plan) arrival() *job {
+	n := len(p.spare)
+	if n == 0 {
+		return &job{item: p.pick(), draw: p.draw.Fork(), worker: -1}
+	}
+	j := p.spare[n-1]
+	p.spare = p.spare[:n-1]
+	j.item, j.step = p.pick(), 0
+	j.draw.Next()
+	return j
 }
 
 // later has a job go on at a time.
@@ -134,11 +148,13 @@ func (p *plan) ready(j *job, now time.Duration) bool {
 	return true
 }
 
-// ended says that the call of a job has ended: its next step is due, or its worker's next item.
+// ended says that the call of a job has ended: its next step is due, or its worker's next item. The job of an arrival that
+// is over is another's then.
 func (p *plan) ended(j *job, now time.Duration) {
 	think := j.item.Steps[j.step].Think
 	if j.step++; j.step == len(j.item.Steps) {
 		if j.worker < 0 {
+			p.spare = append(p.spare, j)
 			return
 		}
 		j.item = nil
