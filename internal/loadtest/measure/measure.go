@@ -320,10 +320,10 @@ func (r *Recorder) windows(at time.Duration) [2]*Window {
 
 // Recent is what ended since it was called the last time. From and Width are for the caller to set.
 func (r *Recorder) Recent() *Window {
+	recent := newWindow(0, 0) // before the lock, for which the calls wait
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	recent := r.recent
-	r.recent = newWindow(0, 0)
+	recent, r.recent = r.recent, recent
 	return recent
 }
 
