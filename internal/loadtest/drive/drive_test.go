@@ -170,7 +170,7 @@ func made(t *testing.T, target scenario.Target, load scenario.Load, mix ...scena
 }
 
 func plain(target scenario.Target, load scenario.Load, mix ...scenario.Item) *scenario.Scenario {
-	return &scenario.Scenario{Target: target, Load: load, Mix: mix, Timeout: 10 * time.Second, MaxInFlight: 1000, MaxLag: time.Hour}
+	return &scenario.Scenario{Target: target, Load: load, Mix: mix, Timeout: time.Minute, MaxInFlight: 1000, MaxLag: time.Hour}
 }
 
 // counts are how many calls there were of each key.
