@@ -12,6 +12,7 @@ import (
 	_ "net/http/pprof"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sallyport/internal/bench/terms"
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/report"
+	"sallyport/internal/loadtest/stall"
 )
 
 // The test binary is also the server that the driver is tested with: TESTBINARY standin SOCKET HTTP QUBES HONESTY.
@@ -176,7 +180,9 @@ func tiny(t *testing.T, servers ...kind) *bench {
 	b := &bench{root: t.TempDir(), note: t.Logf, plan: plan{
 		Starts: 1, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 2, Warmup: 10 * time.Millisecond, Duration: 100 * time.Millisecond,
 		EventRepetitions: 2, IdleConnections: 100, BlockedStarts: 20, Subscribers: 50, Changes: 5, Fills: 4,
-		Qubes: 10, Parts: parts[:len(parts)-1], Servers: servers, // without decisions, for which Go compiles
+		StallFors: []time.Duration{10 * time.Millisecond}, StallTime: 400 * time.Millisecond, RateTime: 100 * time.Millisecond, RateRepetitions: 2,
+		Qubes: 10, Servers: servers,
+		Parts: slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return part == "decisions" }), // for which Go compiles
 	}}
 	dir, err := built()
 	require.NoError(t, err)
@@ -212,6 +218,12 @@ func TestARun(t *testing.T) {
 	assert.Len(t, b.silent, 2*2)
 	assert.Len(t, b.fsyncs, 400)
 	assert.False(t, math.IsNaN(b.setRatio().Median))
+
+	require.Len(t, b.loads.Stalls, 1)
+	assert.NotEmpty(t, b.loads.Stalls[0].Percentiles)
+	assert.Len(t, b.loads.Rates, 2*2)
+	assert.Len(t, b.loads.Lengths, 2)
+	assert.Len(t, b.loads.notes(), 1+2+1)
 
 	file := filepath.Join(t.TempDir(), "out.json")
 	require.NoError(t, writeJSON(file, describeMachine(b.root), b, rows))
@@ -494,6 +506,39 @@ func TestThousands(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 999: "999", 1000: "1,000", 1234567.6: "1,234,568"} {
 		assert.Equal(t, want, thousands(v))
 	}
+}
+
+// TestLoads: what the load tester found is compared with what is known.
+func TestLoads(t *testing.T) {
+	s := stall.Schedule{Every: 800 * time.Millisecond, For: 100 * time.Millisecond}
+	exact := measure.NewHistogram()
+	const n = 100_000
+	for i := range n {
+		require.NoError(t, exact.RecordValue(int64(s.Quantile((float64(i)+0.5)/n))))
+	}
+	var open, closed report.Document
+	open.Overall.Count, open.Overall.Histogram = n, report.Histogram{Histogram: exact}
+	p := found(s, open, closed)
+	assert.Len(t, p.Percentiles, 7, "of p99.95 there are 50 beyond, of p99.99 10")
+	for _, one := range p.Percentiles {
+		assert.Less(t, one.off(), 0.2, "%v", one)
+	}
+	for _, c := range []struct{ known, found, off float64 }{
+		{0, 100, 0.5}, {0, 400, 2}, {1000, 1200, 1}, {100_000, 99_000, 0.5}, {100_000, 104_000, 2},
+	} {
+		assert.InDelta(t, c.off, stallPercent{Known: c.known, Found: c.found}.off(), 1e-9, "%v", c)
+	}
+	l := loads{
+		Stalls:  []stallPoint{{For: s.For, Calls: n, Percentiles: []stallPercent{{50, 0, 50}, {99, 92_000, 99_360}}}},
+		Rates:   []ratePoint{{Rate: loadRate, Reached: loadRate, P999: 900}, {Rate: loadRate, Reached: loadRate, P999: 1100}, {Rate: loadRate, Reached: loadRate, P999: 300}},
+		Lengths: []lengthPoint{{10, 20e6}, {80, 26e6}},
+	}
+	notes := l.notes()
+	require.Len(t, notes, 3)
+	assert.Contains(t, notes[0], "p99 99.4 (92.0); off by at most 4.00 of what is allowed, at p99; goal: 1, **not met**")
+	assert.Contains(t, notes[1], "p99.9 900 µs (600–1000)")
+	assert.Contains(t, notes[1], "below 1 ms, met")
+	assert.Contains(t, notes[2], "**not met**")
 }
 
 // TestDecisions: what go test prints is read, and compared with what is wanted.

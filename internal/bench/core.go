@@ -309,7 +309,7 @@ type comparison struct {
 }
 
 func (c comparison) String() string {
-	met := map[bool]string{true: "met", false: "**not met**"}[c.goal.met(0, c.ratio)]
+	met := metText(c.goal.met(0, c.ratio))
 	bound := map[bool]string{true: "least", false: "most"}[c.goal.AtLeast]
 	return fmt.Sprintf("%s: %.2f (%.2f–%.2f); goal: at %s %.2f, %s.", c.what, c.ratio.Median, c.ratio.Low, c.ratio.High, bound, c.goal.Bound, met)
 }

@@ -184,7 +184,7 @@ func affordable(n int) (int, error) {
 
 // build compiles what the servers' commands take from {bin}.
 func build(ctx context.Context, root string, servers []kind) error {
-	packages := []string{"sallyport/internal/bench/plain", "sallyport/internal/bench/loadgen"}
+	packages := []string{"sallyport/internal/bench/plain", "sallyport/internal/bench/loadgen", "sallyport/internal/bench/stalling", "sallyport/cmd/sallyport"}
 	if slices.ContainsFunc(servers, func(k kind) bool { return strings.Contains(k.Command, "{bin}/sallyportd") }) {
 		packages = append(packages, "sallyport/cmd/sallyportd")
 	}
@@ -198,7 +198,7 @@ func build(ctx context.Context, root string, servers []kind) error {
 
 func writeJSON(file string, m machine, b *bench, rows []row) error {
 	out, err := json.MarshalIndent(map[string]any{
-		"machine": m, "plan": b.plan, "points": b.points, "idle": b.idles, "silent": b.silent, "decisions": b.decisions, "rows": rows, "wrong": b.wrong,
+		"machine": m, "plan": b.plan, "points": b.points, "idle": b.idles, "silent": b.silent, "decisions": b.decisions, "loads": b.loads, "rows": rows, "wrong": b.wrong,
 		"asked": b.asked, "logged": b.logged,
 	}, "", "  ")
 	if err != nil {

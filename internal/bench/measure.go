@@ -19,26 +19,30 @@ import (
 )
 
 // The parts that --only chooses from, in the order they run.
-var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events", "policy", "decisions"}
+var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events", "policy", "decisions", stallsPart, ratePart, lengthPart}
 
 // plan is what to do, and for how long.
 type plan struct {
-	Starts           int           `json:"starts"` // how often the servers of the reads are started afresh
-	Rounds           int           `json:"rounds"` // repetitions of the reads after each start
-	IdleRepetitions  int           `json:"idle_repetitions"`
-	SetRepetitions   int           `json:"set_repetitions"`
-	EventRepetitions int           `json:"event_repetitions"`
-	Warmup           time.Duration `json:"warmup_ns"`
-	Duration         time.Duration `json:"duration_ns"`
-	IdleConnections  int           `json:"idle_connections"`
-	BlockedStarts    int           `json:"blocked_starts"`
-	Subscribers      int           `json:"subscribers"`
-	Changes          int           `json:"changes"` // that subscribers are told of, one after the other
-	Fills            int           `json:"fills"`   // how often as many as fill a part of a backlog are made
-	Qubes            int           `json:"qubes"`
-	Threads          int           `json:"threads"` // of the load generator; 0: one for each core
-	Parts            []string      `json:"parts"`
-	Servers          []kind        `json:"servers"`
+	Starts           int             `json:"starts"` // how often the servers of the reads are started afresh
+	Rounds           int             `json:"rounds"` // repetitions of the reads after each start
+	IdleRepetitions  int             `json:"idle_repetitions"`
+	SetRepetitions   int             `json:"set_repetitions"`
+	EventRepetitions int             `json:"event_repetitions"`
+	Warmup           time.Duration   `json:"warmup_ns"`
+	Duration         time.Duration   `json:"duration_ns"`
+	IdleConnections  int             `json:"idle_connections"`
+	BlockedStarts    int             `json:"blocked_starts"`
+	Subscribers      int             `json:"subscribers"`
+	Changes          int             `json:"changes"` // that subscribers are told of, one after the other
+	Fills            int             `json:"fills"`   // how often as many as fill a part of a backlog are made
+	Qubes            int             `json:"qubes"`
+	Threads          int             `json:"threads"` // of the load generator; 0: one for each core
+	StallFors        []time.Duration `json:"stall_for_ns"`
+	StallTime        time.Duration   `json:"stall_ns"` // how long each server that stalls is loaded, about
+	RateTime         time.Duration   `json:"rate_ns"`
+	RateRepetitions  int             `json:"rate_repetitions"`
+	Parts            []string        `json:"parts"`
+	Servers          []kind          `json:"servers"`
 }
 
 // Many short rounds rather than few long ones: what else the machine does then meets all servers alike.
@@ -46,10 +50,12 @@ var (
 	full = plan{
 		Starts: 7, Rounds: 3, IdleRepetitions: 3, SetRepetitions: 7, EventRepetitions: 3, Warmup: 150 * time.Millisecond, Duration: 700 * time.Millisecond,
 		BlockedStarts: 200, Subscribers: 1000, Changes: 100, Fills: 12,
+		StallFors: []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second}, StallTime: 100 * time.Second, RateTime: 10 * time.Second, RateRepetitions: 5,
 	}
 	quick = plan{
 		Starts: 2, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 3, EventRepetitions: 1, Warmup: 150 * time.Millisecond, Duration: 500 * time.Millisecond,
 		BlockedStarts: 200, Subscribers: 1000, Changes: 50, Fills: 12,
+		StallFors: []time.Duration{10 * time.Millisecond, 100 * time.Millisecond}, StallTime: 8 * time.Second, RateTime: 2 * time.Second, RateRepetitions: 3,
 	}
 )
 
@@ -89,9 +95,10 @@ type bench struct {
 	silent    []silentPoint
 	fsyncs    []float64
 	decisions map[string]decision // by the name of the Go benchmark
-	asked     map[string]uint64   // of the reads, by server: calls made
-	logged    map[string]uint64   // and lines in its log that say so
-	wrong     []string            // one line for each run with wrong answers
+	loads     loads
+	asked     map[string]uint64 // of the reads, by server: calls made
+	logged    map[string]uint64 // and lines in its log that say so
+	wrong     []string          // one line for each run with wrong answers
 }
 
 func (b *bench) run(ctx context.Context) error {
@@ -149,6 +156,9 @@ func (b *bench) run(ctx context.Context) error {
 		if err := b.decide(ctx); err != nil {
 			return err
 		}
+	}
+	if err := b.loadTool(ctx); err != nil {
+		return err
 	}
 	if b.pprof != "" {
 		return b.profile(ctx)

@@ -130,13 +130,12 @@ func (b *bench) decisionNotes() []string {
 	if many == nil || few == nil || compile == nil || parse == nil {
 		return nil
 	}
-	met := func(is bool) string { return map[bool]string{true: "met", false: "**not met**"}[is] }
 	p50, p99, allocated := many["p50-ns"], many["p99-ns"], many["allocs/op"]
 	more, ready := p50/few["p50-ns"], (compile["ns/op"]+parse["ns/op"])/1e6
 	return []string{
 		fmt.Sprintf("A decision by 10,000 rules, the clock's own time included: p50 %.0f ns, p99 %.0f ns, %.0f allocations; goal: at most 250 ns, 1,000 ns and none, %s.",
-			p50, p99, allocated, met(p50 <= 250 && p99 <= 1000 && allocated == 0)),
-		fmt.Sprintf("A decision by 10,000 rules over one by 100: %.2f; goal: at most 2, %s.", more, met(more <= 2)),
-		fmt.Sprintf("Reading and compiling 10,000 rules: %.0f ms; goal: at most 50 ms, %s.", ready, met(ready <= 50)),
+			p50, p99, allocated, metText(p50 <= 250 && p99 <= 1000 && allocated == 0)),
+		fmt.Sprintf("A decision by 10,000 rules over one by 100: %.2f; goal: at most 2, %s.", more, metText(more <= 2)),
+		fmt.Sprintf("Reading and compiling 10,000 rules: %.0f ms; goal: at most 50 ms, %s.", ready, metText(ready <= 50)),
 	}
 }

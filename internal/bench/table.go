@@ -303,7 +303,7 @@ func (b *bench) notes(m machine) []string {
 			median(b.fsyncs)/1e6, m.FsyncAt, len(b.fsyncs)))
 	}
 	if q := b.setRatio(); !math.IsNaN(q.Median) {
-		within := map[bool]string{true: "met", false: "**not met**"}[math.Abs(q.Median-1) <= setTolerance]
+		within := metText(math.Abs(q.Median-1) <= setTolerance)
 		notes = append(notes, fmt.Sprintf("Writes at %s qubes over writes at %s: %.2f (%.2f–%.2f); goal: within %.0f %%, %s.",
 			thousands(float64(setQubes[1])), thousands(float64(setQubes[0])), q.Median, q.Low, q.High, 100*setTolerance, within))
 	}
@@ -325,7 +325,7 @@ func (b *bench) notes(m machine) []string {
 	for _, c := range b.comparisons() {
 		notes = append(notes, c.String())
 	}
-	return append(notes, b.decisionNotes()...)
+	return append(append(notes, b.decisionNotes()...), b.loads.notes()...)
 }
 
 const setTolerance = 0.20

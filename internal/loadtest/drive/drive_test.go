@@ -236,7 +236,7 @@ func TestOutcomes(t *testing.T) {
 // TestAStalledServerHidesNothing: calls are due whatever the server does, and wait from when they were due. A tester that
 // waited for the server would have begun one of these calls, and found the others fast.
 func TestAStalledServerHidesNothing(t *testing.T) {
-	s := stall.Server{Every: 500 * time.Millisecond, For: 200 * time.Millisecond, Reply: []byte("0\x00")}
+	s := stall.Server{Schedule: stall.Schedule{Every: 500 * time.Millisecond, For: 200 * time.Millisecond}, Reply: []byte("0\x00")}
 	path := socket(t)
 	require.NoError(t, s.Listen(path))
 	defer s.Close()

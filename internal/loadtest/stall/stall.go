@@ -12,14 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Server answers every request at once, but for the first For of each Every, in which it answers nobody. Replies that are
-// due then come when that is over. The zero For never stalls.
+// Schedule is when a server stalls: in the first For of each Every. The zero For is never.
+type Schedule struct{ Every, For time.Duration }
+
+// Server answers every request at once, but not while it stalls. Replies that are due then come when that is over.
 //
 // It is one thread that takes one connection after the other, the cheapest server there can be: whoever does not send his
 // whole request keeps all others waiting.
 type Server struct {
-	Every, For time.Duration
-	Reply      []byte
+	Schedule
+	Reply []byte
 
 	base   time.Time
 	fd     int
@@ -91,7 +93,7 @@ func (s *Server) answer(conn int, buffer []byte) {
 }
 
 // held is how long a request waits that comes at a time.
-func (s *Server) held(at time.Duration) time.Duration {
+func (s Schedule) held(at time.Duration) time.Duration {
 	if s.For == 0 {
 		return 0
 	}
@@ -100,7 +102,7 @@ func (s *Server) held(at time.Duration) time.Duration {
 
 // Quantile is the latency that a share q of requests stays below, if they come evenly over whole periods, and the server
 // needs no time but for its stalls: a request that comes within a stall waits for the rest of it.
-func (s *Server) Quantile(q float64) time.Duration {
+func (s Schedule) Quantile(q float64) time.Duration {
 	if s.For == 0 {
 		return 0
 	}

@@ -10,7 +10,7 @@ import (
 
 // TestQuantile: the distribution is that of what a server holds requests for that come evenly.
 func TestQuantile(t *testing.T) {
-	for _, s := range []*Server{{}, {Every: time.Second, For: 100 * time.Millisecond}, {Every: time.Second, For: time.Second}, {Every: 5 * time.Second, For: time.Millisecond}} {
+	for _, s := range []Schedule{{}, {Every: time.Second, For: 100 * time.Millisecond}, {Every: time.Second, For: time.Second}, {Every: 5 * time.Second, For: time.Millisecond}} {
 		const n = 1_000_000
 		held := make([]time.Duration, n)
 		for i := range held {
