@@ -80,7 +80,7 @@ func (l *loop) inFlight() int               { return int(l.under.Load()) }
 const slice = 100 * time.Microsecond
 
 // How many calls are begun before it is seen whether there are replies, and how many replies are read before it is asked
-// again what is due. So nothing waits for the end of what may have none: workers whose calls fail at once.
+// again what is due. So nothing waits for what may take long, or have no end: workers whose calls fail at once.
 const (
 	beginsAtOnce = 64
 	eventsAtOnce = 16
@@ -89,7 +89,10 @@ const (
 func (l *loop) run(ctx context.Context) error {
 	runtime.LockOSThread() // it sleeps in its own epoll; what follows is the thread's, which ends with it
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Runtime: uint64(slice)}, 0) // where the kernel knows of it, from 6.12 on
+	if a, err := unix.SchedGetAttr(0, 0); err == nil && a.Policy == unix.SCHED_NORMAL { // else somebody has chosen another for the tool
+		a.Runtime = uint64(slice)
+		_ = unix.SchedSetAttr(0, a, 0) // where the kernel knows of it, from 6.12 on
+	}
 	defer l.close()
 	var events [eventsAtOnce]unix.EpollEvent
 	for ctx.Err() == nil {
@@ -313,7 +316,10 @@ func (l *loop) knockAgain(done bool) {
 	if len(l.refused) == 0 || !done && l.d.now()-l.knocked < knocking {
 		return
 	}
-	for len(l.refused) > 0 && l.connect(l.refused[0]) {
+	for range beginsAtOnce {
+		if len(l.refused) == 0 || !l.connect(l.refused[0]) {
+			return
+		}
 		l.refused = l.refused[1:]
 	}
 }
