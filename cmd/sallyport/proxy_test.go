@@ -86,7 +86,7 @@ func proxied(t *testing.T, want string, serve func(*tls.Conn, *endpoint.Wire)) *
 	f.stop = stop
 	socket, err := listenAt(f.socket)
 	require.NoError(t, err)
-	go func() { f.ended <- r.serve(ctx, socket) }()
+	go func() { f.ended <- serveClients(ctx, socket, relayClients, r.serve) }()
 	t.Cleanup(func() {
 		f.stop()
 		assert.NoError(t, <-f.ended)

@@ -12,13 +12,24 @@ import (
 
 // accompany has subscribers follow events, and clients misbehave, until ctx ends.
 func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
+	n := -1 // of all subscribers
 	for _, group := range d.s.Subscribers {
-		for n := range group.Count {
-			if n%d.o.Of != d.o.Part {
+		for range group.Count {
+			if n++; n%d.o.Of != d.o.Part {
 				continue
 			}
 			draw := d.s.NewDraw(n)
+			if group.For > 0 {
+				d.stay.Go(func() {
+					pause(ctx, group.At-d.now())
+					stays, leave := context.WithTimeout(ctx, group.For)
+					defer leave()
+					d.subscribe(stays, rec, group, draw)
+				})
+				continue
+			}
 			d.beside.Go(func() {
+				pause(ctx, group.At-d.now())
 				for ctx.Err() == nil {
 					d.subscribe(ctx, rec, group, draw)
 					pause(ctx, time.Second) // one that was cut off comes back
