@@ -102,7 +102,7 @@ func record(ctx context.Context, listener *net.UnixListener, daemon string, file
 	if err = cmp.Or(err, synced(file), file.Close()); err != nil {
 		return fail(exitNoReply, "the recording has ended: %v", err)
 	}
-	fmt.Fprintf(stderr, "%s: %d calls\n", escape([]byte(file.Name()), ""), calls)
+	fmt.Fprintf(stderr, "%s: %d connections\n", escape([]byte(file.Name()), ""), calls)
 	return served
 }
 

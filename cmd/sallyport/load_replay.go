@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ func newLoadReplay(env func(string) string, stdout, stderr *os.File) *cobra.Comm
 	var o scenario.Options
 	var files report.Files
 	var how trace.Replay
+	var remote remoteOptions
 	cmd := &cobra.Command{
 		Use:   "replay [flags] TRACE",
 		Short: "Make the calls that were recorded, and tell how long they took",
@@ -31,11 +33,21 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
   sallyport load replay --rate 500 --check calls.trace`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if remote != (remoteOptions{}) {
+				if o.Target.Socket != "" {
+					return errors.New("--connect: expected it, or --socket, and not both")
+				}
+				config, err := remote.config()
+				if err != nil {
+					return err
+				}
+				o.Target.Addr, o.Target.TLS = remote.connect, config
+			}
 			s, err := recordedScenario(o, how, args[0])
 			if err != nil {
 				return err
 			}
-			if s.Target.Socket == "" {
+			if s.Target.Socket == "" && s.Target.Addr == "" {
 				if s.Target.Socket, err = usualSocket(env, socketOf(firstMethod(s))); err != nil {
 					return err
 				}
@@ -49,6 +61,7 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 	f.BoolVar(&how.Fill, "fill", false, "send as many bytes as a payload had that the trace leaves out")
 	f.BoolVar(&how.Check, "check", false, "what was OK is to be so again, and what was an exception one of that type; all else counts as an error")
 	limitFlags(cmd, &o, &files)
+	remote.flags(cmd)
 	return cmd
 }
 
@@ -58,7 +71,7 @@ func recordedScenario(o scenario.Options, how trace.Replay, file string) (*scena
 	case !(how.Speed >= trace.Slowest && how.Speed <= trace.Fastest): // which NaN is not
 		return nil, fmt.Errorf("--speed: expected a number from %v to %v", trace.Slowest, trace.Fastest)
 	case how.Rate != 0 && how.Speed != 1:
-		return nil, fmt.Errorf("--rate: expected it, or --speed, and not both")
+		return nil, errors.New("--rate: expected it, or --speed, and not both")
 	case !(how.Rate >= 0 && how.Rate <= trace.MostRate):
 		return nil, fmt.Errorf("--rate: expected a number above 0, up to %.0f", trace.MostRate)
 	}

@@ -21,8 +21,20 @@ import (
 
 // proxyOptions are the flags of sallyport proxy.
 type proxyOptions struct {
-	connect, socket       string
-	cert, key, ca, server string
+	socket string
+	remoteOptions
+}
+
+// remoteOptions are the flags of a daemon on another machine.
+type remoteOptions struct{ connect, cert, key, ca, server string }
+
+func (o *remoteOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.connect, "connect", "", "`ADDR` of the daemon: HOST:PORT")
+	f.StringVar(&o.cert, "cert", "", "PEM `FILE` of the certificate by which the daemon knows us")
+	f.StringVar(&o.key, "key", "", "PEM `FILE` of its key")
+	f.StringVar(&o.ca, "ca", "", "PEM `FILE` of the authorities that sign the daemon's certificate (default the system's)")
+	f.StringVar(&o.server, "server-name", "", "`NAME` in the daemon's certificate (default HOST)")
 }
 
 func newProxy(stderr io.Writer) *cobra.Command {
@@ -54,13 +66,8 @@ reply goes to standard error.`,
 			return serveClients(ctx, listener, relayClients, r.serve)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.connect, "connect", "", "`ADDR` of the daemon: HOST:PORT")
-	f.StringVar(&o.socket, "socket", "", "`PATH` of the socket to make")
-	f.StringVar(&o.cert, "cert", "", "PEM `FILE` of the certificate by which the daemon knows us")
-	f.StringVar(&o.key, "key", "", "PEM `FILE` of its key")
-	f.StringVar(&o.ca, "ca", "", "PEM `FILE` of the authorities that sign the daemon's certificate (default the system's)")
-	f.StringVar(&o.server, "server-name", "", "`NAME` in the daemon's certificate (default HOST)")
+	cmd.Flags().StringVar(&o.socket, "socket", "", "`PATH` of the socket to make")
+	o.flags(cmd)
 	return cmd
 }
 
@@ -77,12 +84,22 @@ type relay struct {
 }
 
 func newRelay(o proxyOptions, stderr io.Writer) (*relay, error) {
+	if o.socket == "" {
+		return nil, errors.New("--socket is the path of the socket to make")
+	}
+	c, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	return &relay{daemon: o.connect, config: c, teller: teller{of: o.connect, stderr: stderr}}, nil
+}
+
+// config is how the daemon and we know each other.
+func (o remoteOptions) config() (*tls.Config, error) {
 	host, _, err := net.SplitHostPort(o.connect)
 	switch {
 	case err != nil || host == "":
 		return nil, errors.New("--connect is the address of a daemon: HOST:PORT")
-	case o.socket == "":
-		return nil, errors.New("--socket is the path of the socket to make")
 	case o.cert == "" || o.key == "":
 		return nil, errors.New("--cert and --key are the files by which the daemon knows us")
 	}
@@ -100,7 +117,7 @@ func newRelay(o proxyOptions, stderr io.Writer) (*relay, error) {
 			return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", o.ca)
 		}
 	}
-	return &relay{daemon: o.connect, config: c, teller: teller{of: o.connect, stderr: stderr}}, nil
+	return c, nil
 }
 
 // serve serves a client.

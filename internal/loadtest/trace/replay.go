@@ -194,13 +194,13 @@ func (p *replaying) retime() time.Duration {
 
 // notes are what whoever reads the result has to know.
 func (p *replaying) notes() (all []string) {
-	note := func(n int, what string) {
+	note := func(what string, n int) {
 		if n > 0 {
-			all = append(all, fmt.Sprintf("%d %s", n, what))
+			all = append(all, fmt.Sprintf("skipped, %s: %d", what, n))
 		}
 	}
-	note(p.withoutPayload, "calls were skipped, whose payloads the trace leaves out")
-	note(p.unreadable, "connections were skipped, whose requests were no calls")
+	note("since the trace leaves their payloads out", p.withoutPayload)
+	note("since they are no calls", p.unreadable)
 	if p.r.Cut() {
 		all = append(all, fmt.Sprintf("the trace's last line, %d, has no end, and was left out", p.r.line+1))
 	}

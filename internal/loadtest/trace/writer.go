@@ -19,7 +19,7 @@ type Writer struct {
 	mu      sync.Mutex
 	pending []byte // lines that are to be written
 	spare   []byte // room for lines
-	calls   int    // all that were added
+	calls   int    // that were added
 	err     error  // that ended the trace
 
 	full   chan struct{} // there is much to write
