@@ -123,7 +123,7 @@ type Subscribers struct {
 	Count   int
 	Call    Call
 	Silent  bool          // they read nothing
-	At, For time.Duration // when they come, and how long they stay; For 0: until the end
+	At, For time.Duration // when they come, and how long they stay then; For 0: until the end
 }
 
 // Adversary is a client that does not keep to the protocol, again and again, beside the honest ones. What it gets is
