@@ -282,14 +282,21 @@ func TestRecordKeepsHalfCloses(t *testing.T) {
 	assert.Equal(t, []string{"ok"}, p.outcomes())
 }
 
-// streams sends what comes on next, and tells left when the client leaves after that.
+// streams sends what comes on next until the client leaves; then it tells left.
 func streams(next chan string, left chan bool) func(*net.UnixConn) {
 	return func(c *net.UnixConn) {
 		_, _ = io.ReadAll(c)
-		for event := range next {
-			_, _ = io.WriteString(c, event)
+		gone := make(chan bool)
+		go func() { gone <- endpoint.Left(c) == nil }()
+		for {
+			select {
+			case event := <-next:
+				_, _ = io.WriteString(c, event)
+			case is := <-gone:
+				left <- is
+				return
+			}
 		}
-		left <- endpoint.Left(c) == nil
 	}
 }
 
@@ -300,14 +307,7 @@ func TestRecordPassesOnEventsAndLeaves(t *testing.T) {
 	c := p.dial()
 	_, _ = io.WriteString(c, "admin.Events dom0 name dom0\x00")
 	_ = c.CloseWrite()
-	for range 3 {
-		next <- "1\x00\x00event\x00\x00"
-		b := make([]byte, 10)
-		_, err := io.ReadFull(c, b)
-		assert.NoError(t, err)
-		assert.Equal(t, "1\x00\x00event\x00\x00", string(b))
-	}
-	close(next)
+	p.reads(c, next)
 	assert.NoError(t, c.Close())
 	assert.True(t, <-left)
 
@@ -360,25 +360,7 @@ func TestRecordStops(t *testing.T) {
 		<-answer
 		_, _ = io.WriteString(c, "0\x00done")
 	}), false)
-	call := p.dial()
-	_ = call.CloseWrite()
-	<-arrived
-	stream := p.dial()
-	_ = stream.CloseWrite()
-	next <- "1\x00\x00event\x00\x00"
-	_, _ = io.ReadFull(stream, make([]byte, 10))
-	close(next)
-
-	p.stop()
-	b, err := io.ReadAll(stream)
-	assert.NoError(t, err)
-	assert.Empty(t, b)
-	assert.True(t, <-left)
-	assert.NoFileExists(t, p.socket)
-	answer <- true
-	b, err = io.ReadAll(call)
-	assert.NoError(t, err)
-	assert.Equal(t, "0\x00done", string(b))
+	p.stops(arrived, answer, next, left)
 	assert.Equal(t, []string{"events", "ok"}, p.outcomes())
 }
 
