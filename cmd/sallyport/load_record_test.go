@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -254,12 +255,20 @@ func TestRecordPassesOnEarlyAnswers(t *testing.T) {
 		_, _ = io.ReadFull(c, make([]byte, 10))
 		_, _ = io.WriteString(c, "2\x00ProtocolError\x00\x00too large\x00")
 	}), false)
-	c := p.dial()
-	_, _ = c.Write(bytes.Repeat([]byte("x"), 1<<20))
-	b, err := io.ReadAll(c)
-	assert.NoError(t, err)
-	assert.Equal(t, "2\x00ProtocolError\x00\x00too large\x00", string(b))
-	assert.Equal(t, []string{"exception ProtocolError"}, p.outcomes())
+	want := []string(nil)
+	for _, size := range slices.Repeat([]int{100 << 10, 1 << 20}, 20) { // one fits into the sockets, the other does not
+		c := p.dial()
+		_, _ = c.Write(bytes.Repeat([]byte("x"), size))
+		b, err := io.ReadAll(c)
+		assert.NoError(t, err)
+		assert.Equal(t, "2\x00ProtocolError\x00\x00too large\x00", string(b))
+		want = append(want, "exception ProtocolError")
+		for err == nil { // until it is told that nobody listens
+			_, err = c.Write([]byte("x"))
+		}
+		assert.ErrorIs(t, err, syscall.EPIPE)
+	}
+	assert.Equal(t, want, p.outcomes())
 }
 
 // A daemon that has said all, and no more than that, is still told what the client says.

@@ -73,7 +73,7 @@ func TestSubscribersComeAndGo(t *testing.T) {
 			})
 		}
 	})
-	const comes, stays = 50 * time.Millisecond, 100 * time.Millisecond
+	const comes, stays = 50 * time.Millisecond, 500 * time.Millisecond
 	s := plain(scenario.Target{Socket: l.Addr().String()}, scenario.Load{})
 	s.Subscribers = []scenario.Subscribers{{Count: 1, Call: call("admin.Events"), At: comes, For: stays}}
 	for part := range 2 {
