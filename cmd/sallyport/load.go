@@ -34,9 +34,11 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 		Use:   "load",
 		Short: "Load a daemon, and measure how it answers",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return errors.New("expected a command: run or scenario") },
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("expected a command: run, record, replay or scenario")
+		},
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadScenario(stdout))
+	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadRecord(env, stderr), newLoadReplay(env, stdout, stderr), newLoadScenario(stdout))
 	return cmd
 }
 
@@ -75,7 +77,7 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Target.Socket, "socket", "", "`PATH` of the daemon's socket (default as for sallyport call)")
+	limitFlags(cmd, &o, &files)
 	f.StringVar(&o.Source, "source", "dom0", "the qube that calls, by `NAME`")
 	f.StringVar(&o.Payload, "payload", "", "`TEXT` to send with each call")
 	f.StringVar(&o.Expect, "expect", "ok", "what replies are to be: ok, any, or the `TYPE` of an exception; all else counts as an error")
@@ -85,21 +87,29 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 	f.IntVar(&o.Workers, "workers", 0, "`N` workers")
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long")
 	f.DurationVar(&o.Warmup, "warmup", 0, "how much of that is not measured")
+	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
+	return cmd
+}
+
+// limitFlags are the flags of all that makes a load: where, within which limits, and what is told of it.
+func limitFlags(cmd *cobra.Command, o *scenario.Options, files *report.Files) {
+	f := cmd.Flags()
+	f.StringVar(&o.Target.Socket, "socket", "", "`PATH` of the daemon's socket (default as for sallyport call)")
 	f.DurationVar(&o.Timeout, "timeout", 0, "how long a call waits for its reply (default 10s)")
 	f.IntVar(&o.MaxInFlight, "max-in-flight", 0, "`N` calls at the same time, at most (default 4096)")
 	f.DurationVar(&o.MaxLag, "max-lag", 0, "how late the tool may begin calls, but for one in a thousand, before the run is invalid (default 1ms)")
 	f.StringArrayVar(&o.Thresholds, "threshold", nil, "`CONDITION` that is to hold, such as 'p99 < 5ms' or 'errors < 0.1%'; repeatable")
-	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
 	f.StringVar(&files.JSON, "json", "", "write the result to `FILE`, too, for programs")
 	f.StringVar(&files.CSV, "csv", "", "write what ended in each span of time to `FILE`")
 	f.StringVar(&files.HLog, "hlog", "", "write a log of HdrHistogram to `FILE`")
 	f.StringVar(&files.HTML, "html", "", "write a page with plots to `FILE`, which needs no other")
-	return cmd
 }
+
+// checks are what scenarios are checked with.
+var checks = scenario.Checks{Method: aMethod, Threshold: aThreshold}
 
 // scenarioOf is the scenario in a file, or of the one call that the command line has, and a call of it.
 func scenarioOf(o scenario.Options, args []string) (s *scenario.Scenario, call string, err error) {
-	checks := scenario.Checks{Method: aMethod, Threshold: aThreshold}
 	if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
 		if s, err = scenario.Read(args[0], checks); err != nil {
 			return nil, "", fail(exitUsage, "%v", err)

@@ -10,10 +10,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,8 +21,20 @@ import (
 
 // proxyOptions are the flags of sallyport proxy.
 type proxyOptions struct {
-	connect, socket       string
-	cert, key, ca, server string
+	socket string
+	remoteOptions
+}
+
+// remoteOptions are the flags of a daemon on another machine.
+type remoteOptions struct{ connect, cert, key, ca, server string }
+
+func (o *remoteOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.connect, "connect", "", "`ADDR` of the daemon: HOST:PORT")
+	f.StringVar(&o.cert, "cert", "", "PEM `FILE` of the certificate by which the daemon knows us")
+	f.StringVar(&o.key, "key", "", "PEM `FILE` of its key")
+	f.StringVar(&o.ca, "ca", "", "PEM `FILE` of the authorities that sign the daemon's certificate (default the system's)")
+	f.StringVar(&o.server, "server-name", "", "`NAME` in the daemon's certificate (default HOST)")
 }
 
 func newProxy(stderr io.Writer) *cobra.Command {
@@ -51,44 +61,45 @@ reply goes to standard error.`,
 			if err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+			ctx, stop := untilTold()
 			defer stop()
-			context.AfterFunc(ctx, stop) // a second signal ends it at once
-			return r.serve(ctx, listener)
+			return serveClients(ctx, listener, relayClients, r.serve)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.connect, "connect", "", "`ADDR` of the daemon: HOST:PORT")
-	f.StringVar(&o.socket, "socket", "", "`PATH` of the socket to make")
-	f.StringVar(&o.cert, "cert", "", "PEM `FILE` of the certificate by which the daemon knows us")
-	f.StringVar(&o.key, "key", "", "PEM `FILE` of its key")
-	f.StringVar(&o.ca, "ca", "", "PEM `FILE` of the authorities that sign the daemon's certificate (default the system's)")
-	f.StringVar(&o.server, "server-name", "", "`NAME` in the daemon's certificate (default HOST)")
+	cmd.Flags().StringVar(&o.socket, "socket", "", "`PATH` of the socket to make")
+	o.flags(cmd)
 	return cmd
 }
 
 const (
-	relayClients = 128              // at once; more have to wait
+	relayClients = 128              // at once
 	relayDial    = 10 * time.Second // to reach the daemon, and again to agree with it on keys
-	relayDrain   = 30 * time.Second // for calls to end once we are told to stop, and for a client to take its reply
 )
 
 // relay passes on what clients of a socket and a daemon say to each other.
 type relay struct {
 	daemon string
 	config *tls.Config
-
-	mu     sync.Mutex
-	stderr io.Writer
+	teller
 }
 
 func newRelay(o proxyOptions, stderr io.Writer) (*relay, error) {
+	if o.socket == "" {
+		return nil, errors.New("--socket is the path of the socket to make")
+	}
+	c, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	return &relay{daemon: o.connect, config: c, teller: teller{of: o.connect, stderr: stderr}}, nil
+}
+
+// config is how the daemon and we know each other.
+func (o remoteOptions) config() (*tls.Config, error) {
 	host, _, err := net.SplitHostPort(o.connect)
 	switch {
 	case err != nil || host == "":
 		return nil, errors.New("--connect is the address of a daemon: HOST:PORT")
-	case o.socket == "":
-		return nil, errors.New("--socket is the path of the socket to make")
 	case o.cert == "" || o.key == "":
 		return nil, errors.New("--cert and --key are the files by which the daemon knows us")
 	}
@@ -106,64 +117,15 @@ func newRelay(o proxyOptions, stderr io.Writer) (*relay, error) {
 			return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", o.ca)
 		}
 	}
-	return &relay{daemon: o.connect, config: c, stderr: stderr}, nil
+	return c, nil
 }
 
-// serve serves clients until stop. Then streams end at once, and calls finish.
-func (r *relay) serve(stop context.Context, listener *net.UnixListener) error {
-	context.AfterFunc(stop, func() { _ = listener.Close() }) // which removes the file
-	end, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	slots := make(chan struct{}, relayClients)
-	var clients sync.WaitGroup
-	for {
-		client, err := listener.AcceptUnix()
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) {
-			time.Sleep(10 * time.Millisecond) // somebody will leave
-			continue
-		}
-		if err != nil {
-			_ = listener.Close()
-			timer := time.AfterFunc(relayDrain, cancel)
-			clients.Wait()
-			timer.Stop()
-			if stop.Err() == nil {
-				return fail(exitUsage, "--socket: %s: %v", listener.Addr(), cause(err))
-			}
-			return nil
-		}
-		slots <- struct{}{}
-		clients.Go(func() {
-			defer func() { <-slots }()
-			c := &relayed{relay: r, local: client}
-			if err := c.run(stop, end); err != nil {
-				r.say(err)
-			}
-		})
+// serve serves a client.
+func (r *relay) serve(stop, end context.Context, client *net.UnixConn) {
+	c := &relayed{relay: r, local: client}
+	if err := c.run(stop, end); err != nil {
+		r.say(err)
 	}
-}
-
-// listenAt makes a socket for this user alone.
-func listenAt(path string) (*net.UnixListener, error) {
-	if err := endpoint.RemoveStale(path); err != nil {
-		return nil, fail(exitUsage, "--socket: %s: %v", path, cause(err))
-	}
-	// The file gets the mode of the descriptor.
-	private := func(_, _ string, c syscall.RawConn) (err error) {
-		return errors.Join(c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), 0o600) }), err)
-	}
-	l, err := (&net.ListenConfig{Control: private}).Listen(context.Background(), "unix", path)
-	if err != nil {
-		return nil, fail(exitUsage, "--socket: %s: %v", path, cause(err))
-	}
-	return l.(*net.UnixListener), nil
-}
-
-// say tells what kept a client from its reply.
-func (r *relay) say(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	fmt.Fprintf(r.stderr, "sallyport: %s: %s\n", r.daemon, escape([]byte(err.Error()), ""))
 }
 
 // relayed is one client.
@@ -186,7 +148,7 @@ func (c *relayed) run(stop, end context.Context) error {
 	defer c.wire.Close()
 	defer context.AfterFunc(end, func() { _ = c.wire.Close() })()
 	var up sync.WaitGroup
-	up.Go(c.up)
+	up.Go(func() { _ = passUp(c.local, c.daemon) }) // its end is a close_notify
 	err := c.down(stop)
 	// What a client still sends is read and thrown away: else the kernel would reset its connection, and many clients
 	// report that instead of the reply that they got before.
@@ -214,25 +176,6 @@ func (c *relayed) reach(end context.Context) error {
 	return nil
 }
 
-// up passes on what the client says, and, with close_notify, that it has said all. The connection stays open: who closes it
-// leaves, for the daemon.
-func (c *relayed) up() {
-	room, refused := make([]byte, 16<<10), false
-	for {
-		n, err := c.local.Read(room)
-		if n > 0 && !refused { // a daemon that has answered takes no more
-			_, failed := c.daemon.Write(room[:n])
-			refused = failed != nil
-		}
-		if err == io.EOF {
-			_ = c.daemon.CloseWrite()
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
 // down passes on what the daemon says: events as they come, and a reply once it is whole, since of half a reply no client
 // could know that it is half.
 func (c *relayed) down(stop context.Context) error {
@@ -249,7 +192,7 @@ func (c *relayed) down(stop context.Context) error {
 	case len(whole) > maxReply:
 		return fmt.Errorf("not a reply: longer than %d bytes", maxReply)
 	}
-	_ = c.local.SetWriteDeadline(time.Now().Add(relayDrain))
+	_ = c.local.SetWriteDeadline(time.Now().Add(drain))
 	_, _ = c.local.Write(whole) // a client that has left misses nothing
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 	"sallyport/internal/testcert"
 )
 
-// far is a daemon on another machine: what a test makes of it.
+// far is a daemon behind a socket that passes on, such as one on another machine: what a test makes of it.
 type far struct {
 	t        *testing.T
 	listener net.Listener
@@ -78,15 +78,15 @@ func proxied(t *testing.T, want string, serve func(*tls.Conn, *endpoint.Wire)) *
 
 	f := &far{t: t, listener: l, socket: filepath.Join(dir, "socket"), said: &lockedBuffer{}, ended: make(chan error, 1)}
 	r, err := newRelay(proxyOptions{
-		connect: l.Addr().String(), socket: f.socket, server: "daemon",
-		cert: filepath.Join(dir, "me.pem"), key: filepath.Join(dir, "me.key"), ca: filepath.Join(dir, "ca.pem"),
+		f.socket,
+		remoteOptions{l.Addr().String(), filepath.Join(dir, "me.pem"), filepath.Join(dir, "me.key"), filepath.Join(dir, "ca.pem"), "daemon"},
 	}, f.said)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	f.stop = stop
 	socket, err := listenAt(f.socket)
 	require.NoError(t, err)
-	go func() { f.ended <- r.serve(ctx, socket) }()
+	go func() { f.ended <- serveClients(ctx, socket, relayClients, r.serve) }()
 	t.Cleanup(func() {
 		f.stop()
 		assert.NoError(t, <-f.ended)
@@ -118,6 +118,39 @@ func (f *far) ask(request string) string {
 	b, err := io.ReadAll(c)
 	assert.NoError(f.t, err)
 	return string(b)
+}
+
+// reads has events come, and reads each before the next.
+func (f *far) reads(c net.Conn, next chan string) {
+	for range 3 {
+		next <- "1\x00\x00event\x00\x00"
+		b := make([]byte, 10)
+		_, err := io.ReadFull(c, b)
+		assert.NoError(f.t, err)
+		assert.Equal(f.t, "1\x00\x00event\x00\x00", string(b))
+	}
+}
+
+// stops stops what passes on. Its daemon answers one call, which has arrived, with done when it is to answer, and follows
+// one stream, of which it tells when the client has left.
+func (f *far) stops(arrived, answer chan bool, next chan string, left chan bool) {
+	call := f.dial()
+	_ = call.CloseWrite()
+	<-arrived
+	stream := f.dial()
+	_ = stream.CloseWrite()
+	f.reads(stream, next)
+
+	f.stop()
+	b, err := io.ReadAll(stream)
+	assert.NoError(f.t, err)
+	assert.Empty(f.t, b)
+	assert.True(f.t, <-left)
+	assert.NoFileExists(f.t, f.socket)
+	answer <- true
+	b, err = io.ReadAll(call)
+	assert.NoError(f.t, err)
+	assert.Equal(f.t, "0\x00done", string(b))
 }
 
 func TestProxyIsForItsUserAlone(t *testing.T) {
@@ -209,13 +242,7 @@ func TestProxyPassesOnEventsAtOnce(t *testing.T) {
 	f := proxied(t, "", streamer(next, nil))
 	c := f.dial()
 	_ = c.CloseWrite()
-	for range 3 {
-		next <- "1\x00\x00event\x00\x00"
-		b := make([]byte, 10)
-		_, err := io.ReadFull(c, b)
-		assert.NoError(t, err)
-		assert.Equal(t, "1\x00\x00event\x00\x00", string(b))
-	}
+	f.reads(c, next)
 	next <- "2\x00Exception\x00\x00end\x00"
 	close(next)
 	b, err := io.ReadAll(c)
@@ -269,22 +296,5 @@ func TestProxyStops(t *testing.T) {
 		_, _ = io.WriteString(c, "0\x00done")
 		_ = c.CloseWrite()
 	})
-	call := f.dial()
-	_ = call.CloseWrite()
-	<-arrived
-	stream := f.dial()
-	_ = stream.CloseWrite()
-	next <- "1\x00\x00event\x00\x00"
-	_, _ = io.ReadFull(stream, make([]byte, 10))
-
-	f.stop()
-	b, err := io.ReadAll(stream)
-	assert.NoError(t, err)
-	assert.Empty(t, b)
-	assert.True(t, <-left)
-	assert.NoFileExists(t, f.socket)
-	answer <- true
-	b, err = io.ReadAll(call)
-	assert.NoError(t, err)
-	assert.Equal(t, "0\x00done", string(b))
+	f.stops(arrived, answer, next, left)
 }

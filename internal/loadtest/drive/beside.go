@@ -3,6 +3,7 @@ package drive
 import (
 	"bufio"
 	"context"
+	"errors"
 	"time"
 
 	"sallyport/internal/loadtest/measure"
@@ -12,13 +13,22 @@ import (
 
 // accompany has subscribers follow events, and clients misbehave, until ctx ends.
 func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
+	n := -1 // of all subscribers
 	for _, group := range d.s.Subscribers {
-		for n := range group.Count {
-			if n%d.o.Of != d.o.Part {
+		for range group.Count {
+			if n++; n%d.o.Of != d.o.Part {
 				continue
 			}
 			draw := d.s.NewDraw(n)
+			if group.For > 0 {
+				d.stay.Go(func() {
+					pause(ctx, group.At-d.now())
+					d.subscribe(ctx, rec, group, draw)
+				})
+				continue
+			}
 			d.beside.Go(func() {
+				pause(ctx, group.At-d.now())
 				for ctx.Err() == nil {
 					d.subscribe(ctx, rec, group, draw)
 					pause(ctx, time.Second) // one that was cut off comes back
@@ -65,7 +75,11 @@ func closing(ctx context.Context, conn half) (done func()) {
 	}
 }
 
-// subscribe follows events until ctx ends, or the server ends the stream, which counts as a call that ended then.
+// errLeft says that a subscriber has stayed as long as it was to.
+var errLeft = errors.New("left")
+
+// subscribe follows events until ctx ends, the subscriber is to leave, or the server ends the stream, which counts as a
+// call that ended then.
 func (d *driver) subscribe(ctx context.Context, rec *measure.Recorder, group scenario.Subscribers, draw *scenario.Draw) {
 	begun := d.now()
 	request, source := requestOf(d.s, &group.Call, draw)
@@ -76,7 +90,7 @@ func (d *driver) subscribe(ctx context.Context, rec *measure.Recorder, group sce
 		s.Connected = d.now()
 		k.Outcome, k.Type, err = d.follow(ctx, conn, rec, group, request)
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || err == errLeft {
 		return
 	}
 	if err != nil {
@@ -86,7 +100,7 @@ func (d *driver) subscribe(ctx context.Context, rec *measure.Recorder, group sce
 	rec.Add(k, s)
 }
 
-// follow reads events until the stream ends, which it is not to do, and says how.
+// follow reads events until the stream ends, which it is not to do, and says how; errLeft: we ended it.
 func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, group scenario.Subscribers, request []byte) (measure.Outcome, string, error) {
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return "", "", err
@@ -97,10 +111,25 @@ func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, g
 	if err := conn.CloseWrite(); err != nil {
 		return "", "", err
 	}
+	if group.For > 0 {
+		var leave context.CancelFunc
+		ctx, leave = context.WithTimeout(ctx, group.For)
+		defer leave()
+		defer closing(ctx, conn)()
+	}
 	if group.Silent {
 		<-ctx.Done()
-		return "", "", ctx.Err()
+		return "", "", errLeft
 	}
+	o, kind, err := d.readEvents(conn, rec, &group.Call)
+	if ctx.Err() != nil {
+		err = errLeft
+	}
+	return o, kind, err
+}
+
+// readEvents reads events until the stream ends, and says how.
+func (d *driver) readEvents(conn half, rec *measure.Recorder, c *scenario.Call) (measure.Outcome, string, error) {
 	r := bufio.NewReaderSize(conn, 1<<20)
 	for {
 		first, err := r.Peek(1)
@@ -110,7 +139,7 @@ func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, g
 		if first[0] != '1' {
 			rest := make([]byte, r.Buffered())
 			n, _ := r.Read(rest)
-			o, kind := (&words{}).judge(&group.Call, false, rest[:n])
+			o, kind := (&words{}).judge(c, false, rest[:n])
 			return o, kind, nil
 		}
 		if _, err := messages.ReadEvent(r); err != nil {

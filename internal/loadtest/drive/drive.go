@@ -47,6 +47,7 @@ type driver struct {
 	end    time.Duration // nothing is due from then on
 	makers []maker
 	beside sync.WaitGroup // subscribers, adversaries, and who looks
+	stay   sync.WaitGroup // subscribers who leave on their own, for which the run waits
 }
 
 // maker is a thread that makes calls.
@@ -86,6 +87,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 		d.beside.Go(func() { d.look(ctx, beside) })
 	}
 	threads.Wait()
+	d.stay.Wait()
 	took := d.end
 	if ctx.Err() != nil { // somebody ended it
 		took = min(d.now(), d.end)

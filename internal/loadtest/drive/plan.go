@@ -17,13 +17,17 @@ type plan struct {
 	draw    *scenario.Draw
 	weights float64 // of all items
 
-	arrivals *arrival.Schedule // nil: a closed model
-	arrives  time.Duration     // the next of them
+	arrivals arrivals      // nil: a closed model
+	arrives  time.Duration // the next of them
+	brings   *scenario.Item
 	more     bool
 
 	waiting later  // what goes on after a pause
 	spare   []*job // arrivals that are over, to be used again
 }
+
+// arrivals gives the next arrival of an open model: when it is due, and what it brings, which is any item if it is nil.
+type arrivals func() (due time.Duration, brings *scenario.Item, ok bool)
 
 // begin is what is to be begun.
 type begin struct {
@@ -57,6 +61,15 @@ func newPlan(s *scenario.Scenario, part, of int) *plan {
 		}
 		return p
 	}
+	if p.arrivals = scheduled(s, part, of); len(s.Load.Recorded) > 0 {
+		p.arrivals = recorded(s, part, of)
+	}
+	p.arrives, p.brings, p.more = p.arrivals()
+	return p
+}
+
+// scheduled gives that part of the arrivals at the rate of s.
+func scheduled(s *scenario.Scenario, part, of int) arrivals {
 	stages := make([]arrival.Stage, len(s.Load.Stages))
 	for i, stage := range s.Load.Stages {
 		stages[i] = arrival.Stage{From: stage.From, To: stage.To, For: stage.For}
@@ -65,13 +78,28 @@ func newPlan(s *scenario.Scenario, part, of int) *plan {
 	if s.Load.Poisson {
 		random = rand.New(rand.NewPCG(s.Seed, poisson)) // the same for all threads, which share its arrivals
 	}
-	p.arrivals = arrival.New(stages, random).Share(part, of)
-	p.arrives, p.more = p.arrivals.Next()
-	return p
+	schedule := arrival.New(stages, random).Share(part, of)
+	return func() (time.Duration, *scenario.Item, bool) {
+		due, ok := schedule.Next()
+		return due, nil, ok
+	}
 }
 
 // poisson is apart from all numbers of threads.
 const poisson = 1 << 63
+
+// recorded gives that part of the arrivals that s has one by one.
+func recorded(s *scenario.Scenario, part, of int) arrivals {
+	next := part
+	return func() (time.Duration, *scenario.Item, bool) {
+		if next >= len(s.Load.Recorded) {
+			return 0, nil, false
+		}
+		a := s.Load.Recorded[next]
+		next += of
+		return a.At, &s.Mix[a.Item], true
+	}
+}
 
 // next is when something is to be begun; false: nothing will be, unless a job goes on.
 func (p *plan) next() (time.Duration, bool) {
@@ -108,20 +136,23 @@ func (p *plan) take() begin {
 	if len(p.waiting) > 0 && (!p.more || p.waiting[0].due < p.arrives) {
 		return heap.Pop(&p.waiting).(begin)
 	}
-	due := p.arrives
-	p.arrives, p.more = p.arrivals.Next()
-	return begin{due, p.arrival()}
+	due, item := p.arrives, p.brings
+	if item == nil {
+		item = p.pick()
+	}
+	p.arrives, p.brings, p.more = p.arrivals()
+	return begin{due, p.arrival(item)}
 }
 
 // arrival makes the job of an arrival.
-func (p *plan) arrival() *job {
+func (p *plan) arrival(item *scenario.Item) *job {
 	n := len(p.spare)
 	if n == 0 {
-		return &job{item: p.pick(), draw: p.draw.Fork(), worker: -1}
+		return &job{item: item, draw: p.draw.Fork(), worker: -1}
 	}
 	j := p.spare[n-1]
 	p.spare = p.spare[:n-1]
-	j.item, j.step = p.pick(), 0
+	j.item, j.step = item, 0
 	j.draw.Next()
 	return j
 }

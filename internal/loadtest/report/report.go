@@ -38,8 +38,8 @@ import (
 //	beside                how often clients that misbehave got what; they count nowhere else
 //	format                1; a program that reads another number may not know what the names mean
 //	scenario, target      a name; a path or HOST:PORT
-//	load                  model: open or closed; arrivals, when open: constant or poisson; stages
-//	mix                   what arrives: name, weight, calls
+//	load                  model: open or closed; arrivals, when open: constant, poisson or recorded; stages
+//	mix                   what arrives: name, weight, calls; of a recording, one for each name
 //	began                 of what was measured, which is the end of the warm-up
 //	seconds               of it
 //	offered_per_second    calls that were due
@@ -47,6 +47,7 @@ import (
 //	lag                   how late the tool itself began calls
 //	events                that subscribers read
 //	machine               that the tool ran on: cpus, kernel, go
+//	notes                 what else is to be known, such as what was left out
 //	verdicts              of each threshold: what was measured, whether it held, and why not
 //	invalid               why all this says nothing about the server; left out: it does
 //
@@ -78,6 +79,7 @@ type Document struct {
 	Lag      Times     `json:"lag"`
 	Events   uint64    `json:"events,omitempty"`
 	Machine  Machine   `json:"machine"`
+	Notes    []string  `json:"notes,omitempty"`
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 	Invalid  []string  `json:"invalid,omitempty"`
 }
@@ -203,7 +205,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 		Overall: figures(all, errors), Groups: []Group{}, Windows: []Window{}, Format: format,
 		Scenario: printable(s.Name), Target: cmp.Or(s.Target.Socket, s.Target.Addr), Load: loadOf(s.Load), Mix: []Item{},
 		Began: r.Began.UTC().Round(0), Seconds: r.Took.Seconds(), Lag: times(r.Lag), Events: r.Messages,
-		Machine: thisMachine(), Invalid: r.Invalid,
+		Machine: thisMachine(), Notes: s.Notes, Invalid: r.Invalid,
 	}
 	d.Overall.Histogram = Histogram{all.Total}
 	if d.Seconds > 0 {
@@ -215,8 +217,16 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 	for _, w := range r.Windows {
 		d.Windows = append(d.Windows, windowOf(w, s.Warmup))
 	}
+	named := map[string]int{} // of a recording, whose items are one for each call that differs
 	for _, item := range s.Mix {
 		i := Item{Name: printable(item.Name), Weight: item.Weight}
+		if at, again := named[i.Name]; again {
+			d.Mix[at].Weight += i.Weight
+			continue
+		}
+		if len(s.Load.Recorded) > 0 {
+			named[i.Name] = len(d.Mix)
+		}
 		for _, call := range item.Steps {
 			i.Calls = append(i.Calls, printable(call.Method))
 		}
@@ -287,6 +297,8 @@ func loadOf(l scenario.Load) Load {
 	switch {
 	case l.Closed:
 		load.Model, load.Arrivals = "closed", ""
+	case len(l.Recorded) > 0:
+		load.Arrivals = "recorded"
 	case l.Poisson:
 		load.Arrivals = "poisson"
 	}

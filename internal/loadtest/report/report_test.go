@@ -65,6 +65,7 @@ func document() Document {
 	r.Invalid = []string{"the tool was the bottleneck: <b>it rained</b>"}
 	d := Of(mixed, r)
 	d.Machine = Machine{2, "Linux 6.1", "go1.26"}
+	d.Notes = []string{"skipped, since they are no calls: 7 <b>times</b>"}
 	d.Verdicts = []Verdict{
 		{Threshold: "p99(admin.vm.List) < 5ms", Value: "2.975ms", Held: true},
 		{Threshold: "errors < 0.1%", Value: "2% (40 of 2000)", Why: "it is 2% (40 of 2000), and was to be < 0.1%"},
@@ -185,6 +186,20 @@ func anyResult(t *rapid.T) *measure.Result {
 	result.Began, result.Took = began.Add(time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "began"))), time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "took"))
 	result.Invalid = rapid.SliceOfN(rapid.String(), 0, 3).Draw(t, "invalid")
 	return result
+}
+
+// TestARecordingsMix has a line for each name, though each call that differs is an item.
+func TestARecordingsMix(t *testing.T) {
+	list, get := []scenario.Call{{Method: "admin.vm.List"}}, []scenario.Call{{Method: "admin.vm.feature.Get"}}
+	s := &scenario.Scenario{
+		Load: scenario.Load{Recorded: []scenario.Arrival{{}}},
+		Mix:  []scenario.Item{{Name: "list", Weight: 4, Steps: list}, {Name: "get", Weight: 2, Steps: get}, {Name: "list", Weight: 3, Steps: list}},
+	}
+	d := Of(s, measure.NewResult())
+	assert.Equal(t, []Item{{"list", 7, []string{"admin.vm.List"}}, {"get", 2, []string{"admin.vm.feature.Get"}}}, d.Mix)
+	assert.Equal(t, "recorded", d.Load.Arrivals)
+	s.Load.Recorded = nil
+	assert.Len(t, Of(s, measure.NewResult()).Mix, 3, "a scenario's items are as they were written")
 }
 
 // TestRoundTrip: what is read is what was written, distributions too.

@@ -26,6 +26,7 @@ type Scenario struct {
 	Adversaries []Adversary
 	Thresholds  []string      // as written; they were checked
 	MaxLag      time.Duration // of 99.9 % of calls; beyond, the tool was the bottleneck, and the run is invalid
+	Notes       []string      // of what whoever reads the result has to know
 
 	variables []*Variable
 }
@@ -43,6 +44,16 @@ type Load struct {
 	Closed  bool // as many workers as a stage says, each with its next call when the one before is done
 	Poisson bool // open: independent arrivals, instead of evenly spaced ones
 	Stages  []Stage
+
+	// Recorded, if there are any, are the arrivals of an open model, by time. Then stages are only how long they last, and
+	// how many come in that time; weights are how many there are of each item.
+	Recorded []Arrival
+}
+
+// Arrival is an item that is due at a time of its own.
+type Arrival struct {
+	At   time.Duration // since the run began
+	Item int           // in the mix
 }
 
 // Stage is a part of a run, in which the rate goes evenly from one value to another. Steps, spikes and soaks are stages.
@@ -109,9 +120,10 @@ func (e Expect) Right(exception string, content []byte) measure.Outcome {
 
 // Subscribers are clients that follow events while the load lasts.
 type Subscribers struct {
-	Count  int
-	Call   Call
-	Silent bool // they read nothing
+	Count   int
+	Call    Call
+	Silent  bool          // they read nothing
+	At, For time.Duration // when they come, and how long they stay then; For 0: until the end
 }
 
 // Adversary is a client that does not keep to the protocol, again and again, beside the honest ones. What it gets is

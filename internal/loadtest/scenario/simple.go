@@ -32,25 +32,37 @@ type Options struct {
 
 // Simple makes the scenario. Its errors begin with the flag that they are about, or with METHOD.
 func Simple(o Options, checks Checks) (*Scenario, error) {
-	s := &Scenario{
-		Name: o.Call, Target: o.Target, Seed: o.Seed, Warmup: o.Warmup, Thresholds: o.Thresholds,
-		Load:    Load{Closed: o.Workers > 0, Poisson: o.Poisson},
-		Timeout: orElse(o.Timeout, defaultTimeout), MaxInFlight: orElse(o.MaxInFlight, defaultMaxInFlight), MaxLag: orElse(o.MaxLag, defaultMaxLag),
+	if err := o.checkLoad(); err != nil {
+		return nil, err
 	}
+	s, err := Bare(o, checks)
+	if err != nil {
+		return nil, err
+	}
+	s.Load = Load{Closed: o.Workers > 0, Poisson: o.Poisson}
 	level := o.Rate
 	if s.Load.Closed {
 		level = float64(o.Workers)
 	}
 	s.Load.Stages = []Stage{{From: level, To: level, For: o.Duration}}
-	if err := o.check(checks); err != nil {
-		return nil, err
-	}
 	call, err := o.call(checks)
 	if err != nil {
 		return nil, err
 	}
 	s.Mix = []Item{{Name: call.Method, Weight: defaultWeight, Steps: []Call{call}}}
 	return s, nil
+}
+
+// Bare makes a scenario that has no load and no mix yet. Of o, it is all but what these are made of that counts, and its
+// errors begin with the flag that they are about.
+func Bare(o Options, checks Checks) (*Scenario, error) {
+	if err := o.check(checks); err != nil {
+		return nil, err
+	}
+	return &Scenario{
+		Name: o.Call, Target: o.Target, Seed: o.Seed, Warmup: o.Warmup, Thresholds: o.Thresholds,
+		Timeout: orElse(o.Timeout, defaultTimeout), MaxInFlight: orElse(o.MaxInFlight, defaultMaxInFlight), MaxLag: orElse(o.MaxLag, defaultMaxLag),
+	}, nil
 }
 
 func orElse[T comparable](value, otherwise T) T {
@@ -61,7 +73,8 @@ func orElse[T comparable](value, otherwise T) T {
 	return value
 }
 
-func (o Options) check(checks Checks) error {
+// checkLoad checks what the load of one call is made of.
+func (o Options) checkLoad() error {
 	switch {
 	case (o.Rate != 0) == (o.Workers != 0):
 		return errors.New("--rate: expected it, or --workers, and not both")
@@ -73,6 +86,12 @@ func (o Options) check(checks Checks) error {
 		return fmt.Errorf("--duration: expected a duration above 0s, up to %v", longest)
 	case o.Warmup < 0 || o.Warmup >= o.Duration:
 		return errors.New("--warmup: expected a duration shorter than --duration")
+	}
+	return nil
+}
+
+func (o Options) check(checks Checks) error {
+	switch {
 	case o.Timeout < 0 || o.Timeout > measure.Highest:
 		return fmt.Errorf("--timeout: expected a duration above 0s, up to %v", measure.Highest)
 	case o.MaxInFlight < 0 || o.MaxInFlight > mostInFlight:

@@ -1,0 +1,93 @@
+package drive
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+	"sallyport/messages"
+)
+
+// TestRecordedArrivals: each comes once, when it is due and not before, on one of all threads of all machines, with the
+// item that it has. The time is the test's.
+func TestRecordedArrivals(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := plain(scenario.Target{}, scenario.Load{})
+		for i := range rapid.IntRange(1, 5).Draw(t, "items") {
+			s.Mix = append(s.Mix, item(call(fmt.Sprint("m", i))))
+		}
+		var want []string
+		for at := time.Duration(0); rapid.IntRange(0, 20).Draw(t, "more") > 0; at += time.Duration(rapid.IntRange(0, 5).Draw(t, "gap")) {
+			a := scenario.Arrival{At: at, Item: rapid.IntRange(0, len(s.Mix)-1).Draw(t, "item")}
+			s.Load.Recorded = append(s.Load.Recorded, a)
+			want = append(want, fmt.Sprint(a.At, s.Mix[a.Item].Steps[0].Method))
+		}
+		of := rapid.IntRange(1, 4).Draw(t, "threads")
+		var got []string
+		for part := range of {
+			p, rec := newPlan(s, part, of), measure.NewRecorder(0)
+			for due, more := p.next(); more; due, more = p.next() {
+				_, early := p.begin(due-1, rec, true)
+				require.False(t, early)
+				b, ok := p.begin(due, rec, true)
+				require.True(t, ok)
+				require.Equal(t, due, b.due)
+				got = append(got, fmt.Sprint(b.due, b.call().Method))
+				p.ended(b.job, due)
+			}
+			require.LessOrEqual(t, rec.Result().Due, uint64(len(want)/of+1), "they are shared")
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		require.Equal(t, want, got)
+	})
+}
+
+// TestSubscribersComeAndGo: one that comes later and leaves is no error, and the run lasts until it has left.
+func TestSubscribersComeAndGo(t *testing.T) {
+	l, err := net.Listen("unix", socket(t))
+	require.NoError(t, err)
+	came := make(chan time.Time, 10)
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			came <- time.Now()
+			conns.Go(func() {
+				defer conn.Close()
+				for event := (messages.Event{Name: "e"}).AppendFrame(nil); err == nil; time.Sleep(time.Millisecond) {
+					_, err = conn.Write(event) // until the client leaves
+				}
+			})
+		}
+	})
+	const comes, stays = 50 * time.Millisecond, 500 * time.Millisecond
+	s := plain(scenario.Target{Socket: l.Addr().String()}, scenario.Load{})
+	s.Subscribers = []scenario.Subscribers{{Count: 1, Call: call("admin.Events"), At: comes, For: stays}}
+	for part := range 2 {
+		began := time.Now()
+		r, err := Run(t.Context(), s, Options{Part: part, Of: 2})
+		require.NoError(t, err)
+		assert.Empty(t, r.Groups, "it is no call")
+		if part == 0 {
+			assert.NotZero(t, r.Messages)
+			assert.GreaterOrEqual(t, time.Since(began), comes+stays)
+			assert.GreaterOrEqual(t, (<-came).Sub(began), comes)
+		}
+	}
+	require.NoError(t, l.Close())
+	conns.Wait()
+	assert.Empty(t, came, "one machine has it, and it does not come again")
+}
