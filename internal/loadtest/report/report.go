@@ -47,6 +47,11 @@ import (
 //	lag                   how late the tool itself began calls
 //	events                that subscribers read
 //	machine               that the tool ran on: cpus, kernel, go
+//	server                what the daemon itself told, if it was asked; see Server
+//	  source              log or metrics
+//	  calls, measured     how many calls that is of, and how many there were
+//	  stages, methods     how long they were at each stage, of all calls and by method: stage, count, mean_us, p50_us … max_us
+//	  notes               what is to be known of that; with others, dropped, unread: calls and lines that are not in it
 //	verdicts              of each threshold: what was measured, whether it held, and why not
 //	invalid               why all this says nothing about the server; left out: it does
 //
@@ -78,6 +83,7 @@ type Document struct {
 	Lag      Times     `json:"lag"`
 	Events   uint64    `json:"events,omitempty"`
 	Machine  Machine   `json:"machine"`
+	Server   []Server  `json:"server,omitempty"`
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 	Invalid  []string  `json:"invalid,omitempty"`
 }

@@ -29,6 +29,9 @@ func (d Document) WriteSummary(w io.Writer) error {
 		fmt.Fprintf(&b, "events read: %d\n", d.Events)
 	}
 	fmt.Fprintf(&b, "times count from when a call was due; the tool began calls late by %s at most, 99.9 %% by less than %s\n", span(d.Lag.Max), span(d.Lag.P999))
+	for _, s := range d.Server {
+		s.summarize(&b, d.Overall.Times)
+	}
 	for _, v := range d.Verdicts {
 		fmt.Fprintf(&b, "%s: %s\n", v.word(), v.text())
 	}
