@@ -1,6 +1,7 @@
 package serverside
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,23 +118,28 @@ func (m *Metrics) scrape(ctx context.Context) (scrape, error) {
 	if response.StatusCode != http.StatusOK {
 		return scrape{}, fmt.Errorf("%s answers with status %d", m.url, response.StatusCode)
 	}
-	s, err := parse(&io.LimitedReader{R: response.Body, N: mostScrape})
+	text, err := io.ReadAll(io.LimitReader(response.Body, mostScrape+1))
+	if err == nil && len(text) > mostScrape {
+		err = fmt.Errorf("more than %d bytes of metrics", mostScrape)
+	}
+	var s scrape
+	if err == nil {
+		s, err = parse(text)
+	}
 	if err != nil {
 		return scrape{}, fmt.Errorf("%s: %w", m.url, err)
 	}
 	return s, nil
 }
 
-// parse reads at most as much as r is limited to. Its errors have no text in them that was read.
-func parse(r *io.LimitedReader) (scrape, error) {
-	families, err := (&expfmt.TextParser{}).TextToMetricFamilies(r)
+// parse reads the text format of Prometheus. Its errors have none of the text in them.
+func parse(text []byte) (scrape, error) {
+	families, err := (&expfmt.TextParser{}).TextToMetricFamilies(bytes.NewReader(text))
 	var bad expfmt.ParseError
-	switch {
-	case r.N == 0:
-		return scrape{}, fmt.Errorf("more than %d bytes of metrics", mostScrape)
-	case errors.As(err, &bad):
-		return scrape{}, fmt.Errorf("no metrics of Prometheus: line %d", bad.Line)
-	case err != nil:
+	if errors.As(err, &bad) {
+		err = fmt.Errorf("no metrics of Prometheus: line %d", bad.Line)
+	}
+	if err != nil {
 		return scrape{}, err
 	}
 	s := scrape{methods: map[string][]buckets{}}
