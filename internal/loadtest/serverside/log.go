@@ -90,7 +90,7 @@ func (l *Log) Join(r *measure.Result) report.Server {
 		time.Sleep(look)
 	}
 	if problem != nil {
-		return nothing(report.ServerLog, t.measured, "the daemon's log %s: %v", l.path, problem)
+		return nothing(report.ServerLog, t.measured, "the daemon's log "+l.path, problem)
 	}
 	t.unread += lines.long
 	return t.server()

@@ -61,7 +61,7 @@ func (m *Metrics) Begin(ctx context.Context) error {
 func (m *Metrics) Join(ctx context.Context, r *measure.Result) report.Server {
 	measured := measuredOf(r)
 	if m.missed != nil {
-		return nothing(report.ServerMetrics, measured, "the daemon's metrics could not be read when measuring began: %v", m.missed)
+		return nothing(report.ServerMetrics, measured, "the daemon's metrics could not be read when measuring began", m.missed)
 	}
 	for ended := time.Now(); ; time.Sleep(look) {
 		now, err := m.scrape(ctx)
@@ -70,7 +70,7 @@ func (m *Metrics) Join(ctx context.Context, r *measure.Result) report.Server {
 			found, err = now.since(m.before, measured)
 		}
 		if err != nil {
-			return nothing(report.ServerMetrics, measured, "the daemon's metrics: %v", err)
+			return nothing(report.ServerMetrics, measured, "the daemon's metrics", err)
 		}
 		if s := serverSince(found, measured); s.Calls >= s.Measured || time.Since(ended) >= settleFor {
 			return s

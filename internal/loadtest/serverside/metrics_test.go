@@ -2,6 +2,7 @@ package serverside
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -156,6 +157,12 @@ func TestMetricsThatCannotBeReached(t *testing.T) {
 	joined := m.Join(t.Context(), measured(time.Now(), map[string]int{"a": 1}))
 	require.Len(t, joined.Notes, 1)
 	assert.Contains(t, joined.Notes[0], "connection refused: nothing is joined")
+}
+
+// TestNotesQuoteOnlyWhatPrints: no server moves the cursor of who reads what it answered.
+func TestNotesQuoteOnlyWhatPrints(t *testing.T) {
+	s := nothing(report.ServerMetrics, nil, "it", errors.New("a\x1b[2J\nb\u202ec"+strings.Repeat("é", 1000)))
+	assert.Equal(t, []string{"it: a?[2J?b?c" + strings.Repeat("é", mostNote-9) + ": nothing is joined"}, s.Notes)
 }
 
 // TestASilentServerIsNotWaitedForLong: the client has a limit, and so has who asks.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -80,10 +81,19 @@ func serverOf[D distribution[D]](source report.ServerSource, measured map[string
 	return s
 }
 
-// nothing is a Server of which nothing can be said but why.
-func nothing(source report.ServerSource, measured map[string]*method, format string, args ...any) report.Server {
+// mostNote is how many runes a note has that may quote a server.
+const mostNote = 500
+
+// nothing is a Server of which nothing can be said but why: what, and err, which may quote a server.
+func nothing(source report.ServerSource, measured map[string]*method, what string, err error) report.Server {
+	why := []rune(err.Error())
+	for i, r := range why {
+		if !unicode.IsPrint(r) {
+			why[i] = '?'
+		}
+	}
 	s := serverOf[histogram](source, measured, nil)
-	s.Notes = []string{fmt.Sprintf(format, args...) + ": nothing is joined"}
+	s.Notes = []string{what + ": " + string(why[:min(len(why), mostNote)]) + ": nothing is joined"}
 	return s
 }
 
