@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,12 +54,14 @@ func (s serverSide) watch(ctx context.Context, warmup time.Duration) (heard func
 	}()
 	return func(r *measure.Result) (all []report.Server) {
 		<-begun
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) // after one that ended the load
+		defer stop()
 		if log != nil {
-			all = append(all, log.Join(r))
+			all = append(all, log.Join(ctx, r))
 			_ = log.Close() // it was read alone
 		}
 		if metrics != nil {
-			all = append(all, metrics.Join(context.Background(), r)) // also of a load that was ended
+			all = append(all, metrics.Join(ctx, r))
 		}
 		return all
 	}, nil

@@ -2,6 +2,7 @@ package serverside
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,45 +56,51 @@ func (l *Log) Close() error { return l.file.Close() }
 const (
 	lateness = 2 * time.Second       // of lines, at most: a daemon keeps them for half a second
 	look     = 50 * time.Millisecond // between looks at the file
-	readFor  = time.Minute           // however long the file is
+	readFor  = 2 * time.Minute       // however long the file is: some 15 million lines
 )
 
-// Join reads what the log says of a run that is over, and waits for lines that are late, unless it has exactly as many
-// calls as were measured. Lines count that are of a method and source of the run, and of a call that came after it began,
-// by the clock that daemon and tool share, being on one machine. So calls count that another client made in the same
-// name at the same time; and of those that came just when the warm-up was over, a few may count on one side alone. A log
-// that was replaced or emptied meanwhile is not joined.
-func (l *Log) Join(r *measure.Result) report.Server {
+// Join reads what the log says of a run that is over, and waits for lines that are late, unless it has exactly the calls
+// that were measured. Lines count that are of a method and source of the run, and of a call that came after it began, by
+// the clock that daemon and tool share, being on one machine. So calls count that another client made in the same name at
+// the same time; and of those that came just when the warm-up was over, a few may count on one side alone. A log that was
+// replaced or emptied meanwhile is not joined. If ctx ends, what was read until then is.
+func (l *Log) Join(ctx context.Context, r *measure.Result) report.Server {
 	t := &tally{from: r.Began, to: time.Now().Add(lateness), measured: measuredOf(r), found: map[string][]histogram{}}
-	lines, ended := newLines(), time.Now()
+	if err := l.follow(ctx, t); err != nil {
+		return nothing(report.ServerLog, t.measured, "the daemon's log "+l.path, err)
+	}
+	return t.server()
+}
+
+// follow reads lines until they are whole, or late.
+func (l *Log) follow(ctx context.Context, t *tally) error {
+	ended, at, lines := time.Now(), l.from, newLines()
 	lines.skip = len(l.mark) > 0 && l.mark[len(l.mark)-1] != '\n' // it was opened in the middle of a line
-	problem := l.changed(l.from)
-	for at := l.from; problem == nil; {
+	if err := l.changed(at); err != nil {
+		return err
+	}
+	for {
 		n, err := lines.read(l.file, t.line)
-		if at += int64(n); err == nil && time.Since(ended) < readFor {
+		at += int64(n)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		halt := ctx.Err() != nil || time.Since(ended) >= readFor
+		if err == nil && !halt {
 			continue
 		}
-		if problem = l.changed(at); problem != nil {
-			break
+		if err := l.changed(at); err != nil {
+			return err
 		}
-		if err != nil && err != io.EOF {
-			problem = err
-			break
+		if whole := t.whole(); whole || halt || time.Since(ended) >= lateness {
+			t.unread, t.halted = t.unread+lines.long, halt && !whole
+			return nil
 		}
-		if err == nil {
-			t.halted = true
-			break
+		select {
+		case <-ctx.Done():
+		case <-time.After(look):
 		}
-		if t.whole() || time.Since(ended) >= lateness {
-			break
-		}
-		time.Sleep(look)
 	}
-	if problem != nil {
-		return nothing(report.ServerLog, t.measured, "the daemon's log "+l.path, problem)
-	}
-	t.unread += lines.long
-	return t.server()
 }
 
 // changed says how the file is no more what it was, after it was read up to at.
@@ -231,7 +238,7 @@ func (t *tally) server() report.Server {
 		}
 	}
 	note(s.Calls == 0 && s.Measured > 0, "the log has no line of these calls: a daemon writes them with --log-level info (or debug) and --log-format json")
-	note(t.halted, "the log was read for %v, and not to its end", readFor)
+	note(t.halted, "the log was not read to its end")
 	note(t.restarts > 0, "the daemon was started again while the load lasted")
 	note(s.Dropped > 0, "the daemon left out %d lines, since its log was written too slowly or had reached log_lines_per_second", s.Dropped)
 	note(s.Unread > 0, "%d lines of the log could not be read, since they are no lines of its schema, version %d", s.Unread, telemetry.SchemaVersion)

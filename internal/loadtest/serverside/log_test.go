@@ -206,7 +206,7 @@ func TestStagesAreNotMixedUp(t *testing.T) {
 	defer l.Close()
 	now := time.Now()
 	f.write(written(now.Add(time.Second), aCall("a", "dom0")) + written(now.Add(time.Second), aCall("b", "dom0")))
-	s := l.Join(measured(now, map[string]int{"a": 1, "b": 1}))
+	s := l.Join(t.Context(), measured(now, map[string]int{"a": 1, "b": 1}))
 	assert.Empty(t, s.Notes)
 	assert.Equal(t, []uint64{2, 2}, []uint64{s.Calls, s.Measured})
 	require.Len(t, s.Methods, 2)
@@ -233,7 +233,7 @@ func TestLateLinesAreWaitedFor(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 			f.write(text[100:])
 		}()
-		s := l.Join(measured(now, map[string]int{"a": 2}))
+		s := l.Join(t.Context(), measured(now, map[string]int{"a": 2}))
 		assert.EqualValues(t, 2, s.Calls)
 		assert.Empty(t, s.Notes)
 		assert.Less(t, time.Since(ended), lateness, "nothing is waited for that has come")
@@ -242,11 +242,27 @@ func TestLateLinesAreWaitedFor(t *testing.T) {
 		l, now := f.open(), time.Now()
 		defer l.Close()
 		f.write(written(now, aCall("a", "dom0")) + written(now.Add(time.Second), aCall("a", "dom0")) + "half a li")
-		s := l.Join(measured(now, map[string]int{"a": 3}))
+		s := l.Join(t.Context(), measured(now, map[string]int{"a": 3}))
 		assert.EqualValues(t, 1, s.Calls, "one came before it began")
 		assert.Equal(t, []string{"2 of the calls are not in the log: the stages are of the others alone"}, s.Notes)
 		assert.Zero(t, s.Unread)
 		assert.Equal(t, lateness, time.Since(now))
+	})
+}
+
+// TestWhoIsImpatientGetsWhatWasRead.
+func TestWhoIsImpatientGetsWhatWasRead(t *testing.T) {
+	f := newLogFile(t, "")
+	synctest.Test(t, func(t *testing.T) {
+		l, now := f.open(), time.Now()
+		defer l.Close()
+		f.write(written(now.Add(time.Second), aCall("a", "dom0")))
+		ctx, cancel := context.WithTimeout(t.Context(), lateness/2)
+		defer cancel()
+		s := l.Join(ctx, measured(now, map[string]int{"a": 2}))
+		assert.EqualValues(t, 1, s.Calls)
+		assert.Contains(t, s.Notes, "the log was not read to its end")
+		assert.Equal(t, lateness/2, time.Since(now))
 	})
 }
 
@@ -284,7 +300,7 @@ func TestNotesTellWhatIsNotWhole(t *testing.T) {
 				l, now := f.open(), time.Now()
 				defer l.Close()
 				f.write(c.write(now.Add(time.Second)))
-				s := l.Join(measured(now, map[string]int{"a": 1}))
+				s := l.Join(t.Context(), measured(now, map[string]int{"a": 1}))
 				assert.Equal(t, c.calls, s.Calls)
 				assert.Contains(t, strings.Join(s.Notes, "\n"), c.notes)
 				if c.notes == "" {
@@ -323,7 +339,7 @@ func TestALogThatChangedIsNotJoined(t *testing.T) {
 				defer l.Close()
 				f.write(written(now.Add(time.Second), aCall("a", "dom0")))
 				c.change(f)
-				s := l.Join(measured(now, map[string]int{"a": 2}))
+				s := l.Join(t.Context(), measured(now, map[string]int{"a": 2}))
 				assert.Zero(t, s.Calls)
 				assert.EqualValues(t, 2, s.Measured)
 				assert.Nil(t, s.Stages)
@@ -372,7 +388,7 @@ func TestARealDaemonsLogHasEachCall(t *testing.T) {
 		}}
 	r, err := drive.Run(t.Context(), s, drive.Options{})
 	require.NoError(t, err)
-	joined := l.Join(r)
+	joined := l.Join(t.Context(), r)
 	assert.Empty(t, joined.Notes)
 	require.Len(t, joined.Methods, 3)
 	for _, m := range joined.Methods {
@@ -414,4 +430,18 @@ func FuzzLog(f *testing.F) {
 			t.Fatal("calls are lost")
 		}
 	})
+}
+
+// BenchmarkLine is what a line costs, of which a long load has millions.
+func BenchmarkLine(b *testing.B) {
+	now := time.Unix(1_800_000_000, 0)
+	tally := &tally{from: now.Add(-time.Hour), to: now.Add(time.Hour), found: map[string][]histogram{}, measured: map[string]*method{"admin.vm.feature.Get": {sources: map[string]bool{"dom0": true}}}}
+	c := aCall("admin.vm.feature.Get", "dom0")
+	c.Socket, c.Dest, c.ArgLen, c.ArgPrint, c.ReplyLen = "admin", "work", 12, "256c7530a1a383c7", 3
+	text := []byte(written(now, c))
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		tally.line(text)
+	}
 }
