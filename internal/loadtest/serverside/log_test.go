@@ -175,7 +175,7 @@ func TestTheTallyIsThatOfTheLines(t *testing.T) {
 			default:
 				others++
 			}
-			if garbage := rapid.SampledFrom([]string{"", "{", "nonsense", `{"event.name":"request.done"}`, `{"timestamp":"2027-01-15T08:00:01Z","event.name":"request.done","rpc.method":"a"}`, `[]`, `{"timestamp":7,"event.name":"x"}`}).Draw(t, "garbage"); garbage != "" {
+			if garbage := rapid.SampledFrom([]string{"", "{", "nonsense", `{"event.name":"request.done"}`, `{"timestamp":"2027-01-15T08:00:01Z","event.name":"request.done","rpc.method":"a"}`, `[]`, `{"timestamp":7,"event.name":"x"}`, `{"timestamp":"2027-01-15T08:00:01Z"}`, `{"event.name":"x"}`}).Draw(t, "garbage"); garbage != "" {
 				tally.line([]byte(garbage))
 				unread++
 			}
@@ -210,6 +210,11 @@ func TestStagesAreNotMixedUp(t *testing.T) {
 	assert.Empty(t, s.Notes)
 	assert.Equal(t, []uint64{2, 2}, []uint64{s.Calls, s.Measured})
 	require.Len(t, s.Methods, 2)
+	one, other := newHistogram(), newHistogram()
+	one.add(1)
+	other.add(2)
+	assert.EqualValues(t, 2, one.plus(other).TotalCount())
+	assert.Equal(t, []int64{1, 1}, []int64{one.TotalCount(), other.TotalCount()}, "to add changes neither")
 	for i, micros := range []float64{10, 20, 30, 15, 25, 100} {
 		stage := report.ServerStage{Stage: report.ServerStages[i], Count: 1, Mean: micros, Times: report.Times{P50: micros, P90: micros, P99: micros, P999: micros, P9999: micros, Max: micros}}
 		assert.Equal(t, stage, s.Methods[0].Stages[i])
@@ -217,6 +222,15 @@ func TestStagesAreNotMixedUp(t *testing.T) {
 		stage.Count = 2
 		assert.Equal(t, stage, s.Stages[i])
 	}
+}
+
+// TestWhatCannotHaveReachedTheDaemonIsNotMissed.
+func TestWhatCannotHaveReachedTheDaemonIsNotMissed(t *testing.T) {
+	r := measure.NewRecorder(0)
+	for _, outcome := range measure.Outcomes {
+		r.Add(measure.Key{Method: "a", Source: "dom0", Outcome: outcome}, measure.Sample{Done: 1})
+	}
+	assert.EqualValues(t, 6, measuredOf(r.Result())["a"].measured, "ok, unexpected, garbage, empty, timeout, reset")
 }
 
 // TestLateLinesAreWaitedFor, be the last of them there by half; but not for ever.
