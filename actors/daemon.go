@@ -44,6 +44,7 @@ type Settings struct {
 	Remote *Remote // clients on other machines; nil: none
 
 	Log   *zap.Logger   // nil: none. Its encoder decides the names of time, level and event.
+	Timed func(Timing)  // told of each call when it is over; nil: nobody wants to know. Safe for concurrent use, and never blocks
 	Clock Clock         // nil: the system's
 	IDs   func() string // makes incident ids, not all digits; nil: random
 
@@ -56,6 +57,15 @@ type Settings struct {
 	Backlog        int           // bytes of events that wait for one subscriber; 0: 1 MiB
 	CrashLimit     int           // crashes of one actor with no success between them; 0: 100
 	IdleQube       time.Duration // after which a qube's actor ends; 0: 1 min
+}
+
+// Timing is how long a call was where, queues included. What it did not come to is zero.
+type Timing struct {
+	Method                       string        // empty: the call named none that there is
+	Read                         time.Duration // from the accepted connection to the whole request
+	Sanitize, Permission, Action time.Duration // at the doors
+	Reply                        time.Duration // from the answer to its last byte
+	Total                        time.Duration // from the accepted connection to the last byte of the reply
 }
 
 // Clock is the time. Tests hand in a virtual one. Safe for concurrent use.
@@ -118,7 +128,8 @@ type Daemon struct {
 	stats    counters
 	health   health
 	sheds    tally
-	timed    bool // log lines of calls are written
+	logged   bool // log lines of calls are written
+	timed    bool // somebody wants to know how long calls take
 	open     openCalls
 	watched  *watched
 	feeds    *feeds
@@ -179,7 +190,8 @@ func newDaemon(settings Settings) *Daemon {
 		settings: settings, log: telemetry.NewLog(settings.Log), prints: untrusted.NewKey(), workers: &warm{},
 	}
 	d.inlined = inline{d.workers}
-	d.timed = d.log.Enabled(zap.InfoLevel)
+	d.logged = d.log.Enabled(zap.InfoLevel)
+	d.timed = d.logged || settings.Timed != nil
 	d.health.log = d.log
 	d.family = &family{d: d, units: map[string]*unit{}}
 	d.feeds = newFeeds(d)

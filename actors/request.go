@@ -329,6 +329,18 @@ func (r *request) tell(err error) {
 	if !r.d.timed {
 		return
 	}
+	now := r.d.now()
+	t := Timing{
+		Method: r.method(), Read: c.arrived.since(r.started), Sanitize: c.sanitizedAt.since(c.arrived), Permission: c.permittedAt.since(c.sanitizedAt),
+		Action: c.actedAt.since(c.permittedAt), Reply: now.since(r.answered), Total: now.since(r.started),
+	}
+	if r.d.settings.Timed != nil {
+		r.d.settings.Timed(t)
+	}
+	if !r.d.logged {
+		return
+	}
+	line.Method, line.Read, line.Sanitize, line.Permission, line.Action, line.Reply, line.Total = t.Method, t.Read, t.Sanitize, t.Permission, t.Action, t.Reply, t.Total
 	line.Socket, line.ReplyLen = r.socket.name, r.replied
 	if r.via != nil {
 		line.PeerName = r.via.name
@@ -342,24 +354,23 @@ func (r *request) tell(err error) {
 	if r.exception != nil {
 		line.ErrorType, line.Incident = string(r.exception.Type()), r.exception.Incident()
 	}
-	now := r.d.now()
-	line.Read = c.arrived.since(r.started)
-	line.Sanitize = c.sanitizedAt.since(c.arrived)
-	line.Permission = c.permittedAt.since(c.sanitizedAt)
-	line.Action = c.actedAt.since(c.permittedAt)
-	line.Reply = now.since(r.answered)
-	line.Total = now.since(r.started)
 	r.d.log.Call(&line)
+}
+
+// method is what was called, if there is such a method.
+func (r *request) method() string {
+	if m := r.call.method(); m != "" {
+		return m
+	}
+	return r.d.settings.Catalogue.Named(r.call.socket, r.call.raw)
 }
 
 // nameAll says who called what of whom, as far as the call got: what no door has accepted is a length and a fingerprint.
 func (r *request) nameAll(line *telemetry.Call) {
 	c := &r.call
 	_, arg, _ := c.raw.Call.Cut('+')
-	if line.Method = c.method(); line.Method == "" {
-		if line.Method = r.d.settings.Catalogue.Named(c.socket, c.raw); line.Method == "" {
-			arg = c.raw.Call
-		}
+	if line.Method == "" {
+		arg = c.raw.Call
 	}
 	if arg.Len() > 0 {
 		line.ArgLen, line.ArgPrint = arg.Len(), r.d.prints.Fingerprint(arg)

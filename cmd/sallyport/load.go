@@ -45,6 +45,7 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 	var o scenario.Options
 	var files report.Files
+	var server serverSide
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
 		Short: "Make the calls of a scenario, or one call again and again",
@@ -73,7 +74,7 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 					return err
 				}
 			}
-			return load(s, files, stdout, stderr)
+			return load(s, files, server, stdout, stderr)
 		},
 	}
 	f := cmd.Flags()
@@ -88,6 +89,7 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long")
 	f.DurationVar(&o.Warmup, "warmup", 0, "how much of that is not measured")
 	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
+	server.flags(cmd)
 	return cmd
 }
 
@@ -170,11 +172,15 @@ func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held 
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
-func load(s *scenario.Scenario, files report.Files, stdout, stderr io.Writer) error {
+func load(s *scenario.Scenario, files report.Files, server serverSide, stdout, stderr io.Writer) error {
 	raiseDescriptors()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	heard, err := server.watch(ctx, s.Warmup)
+	if err != nil {
+		return err
+	}
 	r, err := drive.Run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
 		all, wrong := p.Recent.Count()
 		fmt.Fprintf(stderr, "%3.0f of %.0f s: %d calls/s, %d errors, p50 %v, p99 %v, %d under way\n", p.At.Seconds(), p.Of.Seconds(), all, wrong,
@@ -184,6 +190,7 @@ func load(s *scenario.Scenario, files report.Files, stdout, stderr io.Writer) er
 		return fail(exitUsage, "load: %v", err)
 	}
 	d := report.Of(s, r)
+	d.Server = heard(r)
 	var held bool
 	d.Verdicts, held = judged(s.Thresholds, r)
 	told := errors.Join(d.WriteSummary(stdout), d.WriteAll(files))

@@ -16,6 +16,7 @@ import (
 func newLoadReplay(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 	var o scenario.Options
 	var files report.Files
+	var server serverSide
 	var how trace.Replay
 	var remote remoteOptions
 	cmd := &cobra.Command{
@@ -52,7 +53,7 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 					return err
 				}
 			}
-			return load(s, files, stdout, stderr)
+			return load(s, files, server, stdout, stderr)
 		},
 	}
 	f := cmd.Flags()
@@ -61,6 +62,7 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 	f.BoolVar(&how.Fill, "fill", false, "send as many bytes as a payload had that the trace leaves out")
 	f.BoolVar(&how.Check, "check", false, "what was OK is to be so again, and what was an exception one of that type; all else counts as an error")
 	limitFlags(cmd, &o, &files)
+	server.flags(cmd)
 	remote.flags(cmd)
 	return cmd
 }

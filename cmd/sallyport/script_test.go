@@ -16,10 +16,13 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"sallyport/actors"
 	"sallyport/internal/daemontest"
 	"sallyport/internal/inventory"
+	"sallyport/internal/telemetry"
 	"sallyport/internal/testcert"
 	"sallyport/messages"
 	"sallyport/messages/qube"
@@ -38,9 +41,10 @@ func TestMain(m *testing.M) {
 //
 //	daemon [-hang|-drop] SOCKET REPLY   a daemon that answers every call with REPLY, of which \0, \n, \xNN are escapes;
 //	                                    the last request is in the file "request", escaped the same way
-//	serve [-tls] SOCKET                 a daemon of the demo inventory, that everyone may call; halt ends it. With -tls it
-//	                                    listens at $DAEMON, too; it is certified by ca.pem, and knows the certificates
-//	                                    admin.pem, for dom0, and work.pem, for work, but not stranger.pem
+//	serve [-tls] SOCKET                 a daemon of the demo inventory, that everyone may call, whose log is in the file
+//	                                    "daemon.log"; halt ends it. With -tls it listens at $DAEMON, too; it is certified by
+//	                                    ca.pem, and knows the certificates admin.pem, for dom0, and work.pem, for work, but
+//	                                    not stranger.pem
 //	await SOCKET                        wait until somebody listens there
 //	streams N                           wait until that daemon has so many subscribers
 //	exits CODE COMMAND...               run COMMAND, which must end with that code
@@ -92,6 +96,12 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 		Catalogue: stages.NewCatalogue(methods.All()...), Gate: stages.NewGate(permission.Everyone{}), Book: book,
 		Sockets: map[stages.Socket]string{stages.Admin: ts.MkAbs(args[len(args)-1])},
 	}
+	log, err := os.OpenFile(ts.MkAbs("daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	ts.Defer(func() { _ = log.Close() })
+	sink := telemetry.NewSink(log, 1<<20, 100*time.Millisecond)
+	ts.Defer(sink.Close)
+	settings.Log = zap.New(zapcore.NewCore(telemetry.Encoder(false), sink, zapcore.InfoLevel))
 	if remote {
 		settings.Remote, err = remoteIn(ts.MkAbs("."))
 		ts.Check(err)

@@ -42,7 +42,8 @@ type daemon struct {
 	book    *inventory.Inventory
 	policy  *judge.Keeper
 	driver  *simulated.Driver
-	failed  chan error // something stopped that should not
+	stages  *stageTimes // nil: nobody could read them
+	failed  chan error  // something stopped that should not
 	closers []func() error
 }
 
@@ -90,6 +91,11 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 	if cfg.Drill {
 		entries = append(entries, methods.Drill()...)
 	}
+	var timed func(actors.Timing)
+	if cfg.HTTP.IsValid() {
+		d.stages = newStageTimes()
+		timed = d.stages.observe
+	}
 	d.actors, err = actors.Start(actors.Settings{
 		Catalogue:      stages.NewCatalogue(entries...),
 		Gate:           stages.NewGate(verdicts, permission.AdminExtension...),
@@ -100,6 +106,7 @@ func build(cfg config.Config, stderr io.Writer) (d *daemon, err error) {
 		Peers:          peers,
 		Remote:         remote,
 		Log:            logger,
+		Timed:          timed,
 		MaxConnections: cfg.Limits.Connections,
 		HeaderLimit:    cfg.Limits.HeaderBytes,
 		ReadTimeout:    cfg.Limits.ReadTimeout,

@@ -39,6 +39,7 @@ func (d Document) WriteHTML(w io.Writer) error {
 		"Sections":   sections(d.Groups),
 		"Ranks":      ranks(d.Overall),
 		"Histograms": histograms(most),
+		"Servers":    d.serverTables(),
 		"Left":       countOf(d.Groups, Method) - len(most),
 		"Plots": map[string]any{
 			"time":       overTime(d.Windows),

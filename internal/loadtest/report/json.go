@@ -101,6 +101,11 @@ func (d Document) check() error {
 			return fmt.Errorf("groups[%d]: %w", i, err)
 		}
 	}
+	for i, s := range d.Server {
+		if err := s.check(); err != nil {
+			return fmt.Errorf("server[%d].%w", i, err)
+		}
+	}
 	for i, w := range d.Windows {
 		if w.Histogram.PackedHistogram == nil {
 			return fmt.Errorf("windows[%d].histogram: expected one, found none", i)

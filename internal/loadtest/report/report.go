@@ -48,6 +48,11 @@ import (
 //	events                that subscribers read
 //	machine               that the tool ran on: cpus, kernel, go
 //	notes                 what else is to be known, such as what was left out
+//	server                what the daemon itself told, if it was asked; see Server
+//	  source              log or metrics
+//	  calls, measured     how many calls that is of, and how many there were
+//	  stages, methods     how long they were at each stage, of all calls and by method: stage, count, mean_us, p50_us … max_us
+//	  notes               what is to be known of that; with others, dropped, unread: calls and lines that are not in it
 //	verdicts              of each threshold: what was measured, whether it held, and why not
 //	invalid               why all this says nothing about the server; left out: it does
 //
@@ -80,6 +85,7 @@ type Document struct {
 	Events   uint64    `json:"events,omitempty"`
 	Machine  Machine   `json:"machine"`
 	Notes    []string  `json:"notes,omitempty"`
+	Server   []Server  `json:"server,omitempty"`
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 	Invalid  []string  `json:"invalid,omitempty"`
 }

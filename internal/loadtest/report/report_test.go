@@ -66,6 +66,7 @@ func document() Document {
 	d := Of(mixed, r)
 	d.Machine = Machine{2, "Linux 6.1", "go1.26"}
 	d.Notes = []string{"skipped, since they are no calls: 7 <b>times</b>"}
+	d.Server = daemon()
 	d.Verdicts = []Verdict{
 		{Threshold: "p99(admin.vm.List) < 5ms", Value: "2.975ms", Held: true},
 		{Threshold: "errors < 0.1%", Value: "2% (40 of 2000)", Why: "it is 2% (40 of 2000), and was to be < 0.1%"},

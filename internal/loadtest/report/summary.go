@@ -32,6 +32,9 @@ func (d Document) WriteSummary(w io.Writer) error {
 	for _, note := range d.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}
+	for _, s := range d.Server {
+		s.summarize(&b, d.Overall.Times)
+	}
 	for _, v := range d.Verdicts {
 		fmt.Fprintf(&b, "%s: %s\n", v.word(), v.text())
 	}
