@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 
@@ -19,8 +18,6 @@ import (
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
 	"sallyport/internal/loadtest/verdict"
-	"sallyport/stages"
-	"sallyport/stages/methods"
 )
 
 // The exit codes of load tests.
@@ -41,7 +38,7 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 }
 
 func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
-	var o scenario.Options
+	var l loadFlags
 	var files report.Files
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
@@ -51,66 +48,31 @@ func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command
 At a rate, calls are due whether or not the server is ready for them, and each counts from when it was due: a server that
 stalls is as slow as those would find it who do not wait for each other. Workers make their next call when the one before is
 done. How late the tool itself was is measured, too; a run in which it was the bottleneck is INVALID.
-
+` + aboutTargets + `
 Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid; 99 a
 threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
   sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
-  sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch`,
+  sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch
+  sallyport load run --socket other.sock --request ping.txt --content ^pong --rate 100 ping`,
 		Args: cobra.RangeArgs(1, 2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			s, call, err := scenarioOf(o, args)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := l.scenario(cmd, args, env)
 			if err != nil {
 				return err
-			}
-			if s.Target.Socket == "" && s.Target.Addr == "" {
-				s.Target.Socket = o.Target.Socket
-			}
-			if s.Target.Socket == "" && s.Target.Addr == "" {
-				if s.Target.Socket, err = usualSocket(env, socketOf(call)); err != nil {
-					return err
-				}
 			}
 			return load(s, files, stdout, stderr)
 		},
 	}
+	l.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.Target.Socket, "socket", "", "`PATH` of the daemon's socket (default as for sallyport call)")
-	f.StringVar(&o.Source, "source", "dom0", "the qube that calls, by `NAME`")
-	f.StringVar(&o.Payload, "payload", "", "`TEXT` to send with each call")
-	f.StringVar(&o.Expect, "expect", "ok", "what replies are to be: ok, any, or the `TYPE` of an exception; all else counts as an error")
-	f.StringVar(&o.Content, "content", "", "`REGEXP` that the content of an OK is to match")
-	f.Float64Var(&o.Rate, "rate", 0, "`N` calls per second")
-	f.BoolVar(&o.Poisson, "poisson", false, "with --rate: at random times, independent of each other")
-	f.IntVar(&o.Workers, "workers", 0, "`N` workers")
-	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long")
-	f.DurationVar(&o.Warmup, "warmup", 0, "how much of that is not measured")
-	f.DurationVar(&o.Timeout, "timeout", 0, "how long a call waits for its reply (default 10s)")
-	f.IntVar(&o.MaxInFlight, "max-in-flight", 0, "`N` calls at the same time, at most (default 4096)")
-	f.DurationVar(&o.MaxLag, "max-lag", 0, "how late the tool may begin calls, but for one in a thousand, before the run is invalid (default 1ms)")
-	f.StringArrayVar(&o.Thresholds, "threshold", nil, "`CONDITION` that is to hold, such as 'p99 < 5ms' or 'errors < 0.1%'; repeatable")
-	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
-	f.StringVar(&files.JSON, "json", "", "write the result to `FILE`, too, for programs")
-	f.StringVar(&files.CSV, "csv", "", "write what ended in each span of time to `FILE`")
-	f.StringVar(&files.HLog, "hlog", "", "write a log of HdrHistogram to `FILE`")
-	f.StringVar(&files.HTML, "html", "", "write a page with plots to `FILE`, which needs no other")
+	f.Float64Var(&l.Rate, "rate", 0, "`N` calls per second")
+	f.IntVar(&l.Workers, "workers", 0, "`N` workers")
+	f.DurationVar(&l.Duration, "duration", 10*time.Second, "how long")
+	f.DurationVar(&l.Warmup, "warmup", 0, "how much of that is not measured")
+	l.without = append(l.without, "rate", "workers", "duration", "warmup")
+	outputFlags(cmd, &files)
 	return cmd
-}
-
-// scenarioOf is the scenario in a file, or of the one call that the command line has, and a call of it.
-func scenarioOf(o scenario.Options, args []string) (s *scenario.Scenario, call string, err error) {
-	checks := scenario.Checks{Method: aMethod, Threshold: aThreshold}
-	if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
-		if s, err = scenario.Read(args[0], checks); err != nil {
-			return nil, "", fail(exitUsage, "%v", err)
-		}
-		return s, s.Mix[0].Steps[0].Method, nil
-	}
-	if o.Call = args[0]; len(args) > 1 {
-		o.Dest = args[1]
-	}
-	s, err = scenario.Simple(o, checks)
-	return s, o.Call, err
 }
 
 func newLoadScenario(stdout io.Writer) *cobra.Command {
@@ -130,17 +92,6 @@ func newLoadScenario(stdout io.Writer) *cobra.Command {
 		},
 	})
 	return cmd
-}
-
-// aMethod reports whether daemons serve a method, be it a drill.
-func aMethod(method string) bool {
-	return slices.ContainsFunc(slices.Concat(methods.All(), methods.Drill()), func(e stages.Entry) bool { return e.Name == method })
-}
-
-// aThreshold says what was expected instead of a text that is no threshold.
-func aThreshold(text string) error {
-	_, err := verdict.Parse(text)
-	return err
 }
 
 // judged is what becomes of thresholds, all of which aThreshold has passed.
