@@ -31,9 +31,11 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 		Use:   "load",
 		Short: "Load a daemon, and measure how it answers",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return errors.New("expected a command: run or scenario") },
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("expected a command: run, compare or scenario")
+		},
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadScenario(stdout))
+	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadCompare(stdout), newLoadScenario(stdout))
 	return cmd
 }
 
