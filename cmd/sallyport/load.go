@@ -32,10 +32,10 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 		Short: "Load a daemon, and measure how it answers",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("expected a command: run, compare or scenario")
+			return errors.New("expected a command: run, compare, find-capacity or scenario")
 		},
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadCompare(stdout), newLoadScenario(stdout))
+	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadCompare(stdout), newLoadCapacity(env, stdout), newLoadScenario(stdout))
 	return cmd
 }
 

@@ -92,8 +92,8 @@ func (o Options) check() error {
 	switch {
 	case (o.Rate != 0) == (o.Workers != 0):
 		return errors.New("--rate: expected it, or --workers, and not both")
-	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > mostRate:
-		return fmt.Errorf("--rate: expected a number above 0, up to %.0f", mostRate)
+	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > MostRate:
+		return fmt.Errorf("--rate: expected a number above 0, up to %.0f", MostRate)
 	case o.Workers < 0 || o.Workers > mostWorkers:
 		return fmt.Errorf("--workers: expected a number from 1 to %d", mostWorkers)
 	case o.Duration <= 0 || o.Duration > longest:
