@@ -326,6 +326,11 @@ func (c comparing) compare(sides []*loadSide) comparisonJSON {
 		d.Others = append(d.Others, o)
 	}
 	d.Warnings = warnings(sides)
+	for _, o := range d.Others {
+		if o.Comparisons[0].Units == verdict.Calls {
+			d.Warnings = append(d.Warnings, fmt.Sprintf("%s, %s: a single run that is too short to be judged by its parts: make several, or one of ten seconds", a.path, o.Path))
+		}
+	}
 	for _, s := range sides {
 		for _, r := range s.runs {
 			for _, why := range r.doc.Invalid {
@@ -348,35 +353,41 @@ func comparedOf(by, name string, c verdict.Comparison) comparedJSON {
 // warnings are what keeps sides from being comparable, or runs from being of one kind.
 func warnings(sides []*loadSide) (all []string) {
 	a := sides[0]
-	first := a.runs[0]
-	for _, s := range sides {
-		for _, r := range s.runs {
-			var differ []string
-			for _, of := range []struct {
-				what string
-				a, b any
-			}{
-				{"scenario", first.doc.Scenario, r.doc.Scenario}, {"target", first.doc.Target, r.doc.Target}, {"load", first.doc.Load, r.doc.Load},
-				{"mix", first.doc.Mix, r.doc.Mix}, {"machine", first.doc.Machine, r.doc.Machine},
-			} {
-				if !reflect.DeepEqual(of.a, of.b) {
-					differ = append(differ, of.what)
-				}
-			}
-			if differ != nil {
-				all = append(all, fmt.Sprintf("%s: another %s than %s has", r.path, strings.Join(differ, ", "), first.path))
+	for i, s := range sides {
+		for _, r := range s.runs[1:] {
+			if differ := s.runs[0].differ(r); differ != "" {
+				all = append(all, fmt.Sprintf("%s: another %s than %s has", r.path, differ, s.runs[0].path))
 			}
 		}
-	}
-	for _, b := range sides[1:] {
+		if differ := a.runs[0].differ(s.runs[0]); differ != "" {
+			all = append(all, fmt.Sprintf("%s: another %s than %s has", s.path, differ, a.path))
+		}
 		switch {
-		case len(a.runs) == 1 || len(b.runs) == 1:
-			all = append(all, fmt.Sprintf("%s, %s: a side with a single run: how much runs differ from each other, of one server even, cannot be seen, and a change may be of that kind; make several runs a side", a.path, b.path))
-		case a.before(b) || b.before(a):
-			all = append(all, fmt.Sprintf("%s, %s: all runs of one side came before those of the other: what else changed meanwhile cannot be told apart; let them take turns", a.path, b.path))
+		case i == 0:
+		case len(a.runs) == 1 || len(s.runs) == 1:
+			all = append(all, fmt.Sprintf("%s, %s: a side with a single run: how much runs differ from each other, of one server even, cannot be seen, and a change may be of that kind; make several runs a side, that take turns", a.path, s.path))
+		case a.before(s) || s.before(a):
+			all = append(all, fmt.Sprintf("%s, %s: all runs of one side came before those of the other: what else changed meanwhile cannot be told apart; let them take turns", a.path, s.path))
 		}
 	}
 	return all
+}
+
+// differ names what two runs do not have in common.
+func (r loadRun) differ(other loadRun) string {
+	var names []string
+	for _, of := range []struct {
+		name string
+		a, b any
+	}{
+		{"scenario", r.doc.Scenario, other.doc.Scenario}, {"target", r.doc.Target, other.doc.Target}, {"load", r.doc.Load, other.doc.Load},
+		{"mix", r.doc.Mix, other.doc.Mix}, {"machine", r.doc.Machine, other.doc.Machine},
+	} {
+		if !reflect.DeepEqual(of.a, of.b) {
+			names = append(names, of.name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // before reports whether all runs of s began before all of other.
