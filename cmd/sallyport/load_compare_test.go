@@ -17,6 +17,7 @@ import (
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
+	"sallyport/internal/loadtest/verdict"
 )
 
 // made is a side of a comparison that was never run.
@@ -91,6 +92,30 @@ type checked struct{ *testscript.TestScript }
 
 func (c checked) Errorf(format string, args ...any) { c.Fatalf(format, args...) }
 func (c checked) FailNow()                          { c.Fatalf("it failed") }
+
+// TestFamily: the more intervals there are, the wider is each, so that all of them are right together.
+func TestFamily(t *testing.T) {
+	dir := t.TempDir()
+	var sides []*loadSide
+	for _, name := range []string{"a", "b", "c"} {
+		m := made{runs: 3, seconds: 2, median: 10 * time.Millisecond, get: 10 * time.Millisecond}
+		m.write(t, filepath.Join(dir, name))
+		s, err := readSide(filepath.Join(dir, name))
+		require.NoError(t, err)
+		sides = append(sides, s)
+	}
+	tails := func(sides ...*loadSide) verdict.Metric {
+		m := comparing{}.compare(sides).Others[0].Comparisons[0].Metrics[0]
+		return verdict.Metric{Low: m.Low, High: m.High}
+	}
+	want := func(family int) verdict.Metric {
+		m := verdict.Compare(sides[0].all(), sides[1].all(), verdict.Options{Family: family}).Metrics[0]
+		return verdict.Metric{Low: m.Low, High: m.High}
+	}
+	assert.Equal(t, want(3), tails(sides[0], sides[1]), "all calls, and two methods")
+	assert.Equal(t, want(6), tails(sides...))
+	assert.NotEqual(t, want(3), want(6))
+}
 
 func TestShare(t *testing.T) {
 	for text, want := range map[string]float64{"2%": 0.02, "0.5%": 0.005, "0.1": 0.1} {
