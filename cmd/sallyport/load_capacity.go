@@ -153,13 +153,14 @@ func (c *capacity) search(ctx context.Context, file string) error {
 	found, err := verdict.Search(ctx, c.Range, c.probe)
 	c.doc.Found, c.doc.Rate, c.doc.Beyond = found.Found, found.Rate, found.Beyond()
 	switch {
+	case found.Found != verdict.Unfinished:
 	case ctx.Err() != nil:
 		c.doc.Why = "the search was ended"
-	case errors.Is(err, errBottleneck):
-		c.doc.Why = err.Error()
-	case err != nil:
+	case err != nil && len(c.doc.Probes) == 0:
 		return fail(exitUsage, "load: %v", err)
-	case found.Found == verdict.Unfinished:
+	case err != nil:
+		c.doc.Why = err.Error()
+	default:
 		c.doc.Why = fmt.Sprintf("%d probes were not enough", len(found.Probes))
 	}
 	c.say("%s", c.doc.text())

@@ -149,17 +149,26 @@ func TestCapacityFails(t *testing.T) {
 	_, _, err := searched(t, t.Context(), func(context.Context, *scenario.Scenario) (*measure.Result, error) { return nil, errors.New("no epoll") })
 	assert.Equal(t, exitUsage, codeOf(t, err))
 	assert.EqualError(t, err, "load: no epoll")
+	d, told, err := searched(t, t.Context(), func(_ context.Context, s *scenario.Scenario) (*measure.Result, error) {
+		if s.Load.Stages[0].From == 800 {
+			return nil, errors.New("no epoll")
+		}
+		return servedCalls(s, 0, measure.OK), nil
+	})
+	assert.Equal(t, exitInvalid, codeOf(t, err))
+	assert.Equal(t, "no epoll", d.Why)
+	assert.Contains(t, told, "capacity: at least 400 calls/s: no epoll\n")
 
 	s, err := scenario.Simple(scenario.Options{Call: "admin.vm.List", Rate: 1, Duration: time.Second, Thresholds: []string{"count > 1"}}, scenario.Checks{})
 	require.NoError(t, err)
-	var told bytes.Buffer
-	c := capacity{Range: verdict.Range{From: 100, To: 200}, s: s, duration: 100 * time.Millisecond, stdout: &told,
+	var out bytes.Buffer
+	c := capacity{Range: verdict.Range{From: 100, To: 200}, s: s, duration: 100 * time.Millisecond, stdout: &out,
 		run: func(_ context.Context, s *scenario.Scenario) (*measure.Result, error) {
 			return servedCalls(s, 0, measure.OK), nil
 		}}
 	assert.Equal(t, exitNoReply, codeOf(t, c.search(t.Context(), "no/such/place")))
-	assert.Contains(t, told.String(), "what is to hold: count > 1\n")
-	assert.Contains(t, told.String(), "capacity: at least 200 calls/s")
+	assert.Contains(t, out.String(), "what is to hold: count > 1\n")
+	assert.Contains(t, out.String(), "capacity: at least 200 calls/s")
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	require.NoError(t, err)
 	defer full.Close()
