@@ -1,14 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"slices"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,8 +15,6 @@ import (
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
 	"sallyport/internal/loadtest/verdict"
-	"sallyport/stages"
-	"sallyport/stages/methods"
 )
 
 // The exit codes of load tests.
@@ -35,17 +29,17 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 		Short: "Load a daemon, and measure how it answers",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("expected a command: run, record, replay or scenario")
+			return errors.New("expected a command: run, record, replay, compare, find-capacity or scenario")
 		},
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadRecord(env, stderr), newLoadReplay(env, stdout, stderr), newLoadScenario(stdout))
+	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadRecord(env, stderr), newLoadReplay(env, stdout, stderr), newLoadCompare(stdout),
+		newLoadCapacity(env, stdout), newLoadScenario(stdout))
 	return cmd
 }
 
 func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
-	var o scenario.Options
-	var files report.Files
-	var server serverSide
+	var l loadFlags
+	var out outputs
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
 		Short: "Make the calls of a scenario, or one call again and again",
@@ -54,75 +48,31 @@ func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command
 At a rate, calls are due whether or not the server is ready for them, and each counts from when it was due: a server that
 stalls is as slow as those would find it who do not wait for each other. Workers make their next call when the one before is
 done. How late the tool itself was is measured, too; a run in which it was the bottleneck is INVALID.
-
+` + aboutTargets + `
 Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid; 99 a
 threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
   sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
-  sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch`,
+  sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch
+  sallyport load run --socket other.sock --request ping.txt --content ^pong --rate 100 ping`,
 		Args: cobra.RangeArgs(1, 2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			s, call, err := scenarioOf(o, args)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := l.scenario(cmd, args, env)
 			if err != nil {
 				return err
 			}
-			if s.Target.Socket == "" && s.Target.Addr == "" {
-				s.Target.Socket = o.Target.Socket
-			}
-			if s.Target.Socket == "" && s.Target.Addr == "" {
-				if s.Target.Socket, err = usualSocket(env, socketOf(call)); err != nil {
-					return err
-				}
-			}
-			return load(s, files, server, stdout, stderr)
+			return load(s, out, stdout, stderr)
 		},
 	}
+	l.flags(cmd)
 	f := cmd.Flags()
-	limitFlags(cmd, &o, &files)
-	f.StringVar(&o.Source, "source", "dom0", "the qube that calls, by `NAME`")
-	f.StringVar(&o.Payload, "payload", "", "`TEXT` to send with each call")
-	f.StringVar(&o.Expect, "expect", "ok", "what replies are to be: ok, any, or the `TYPE` of an exception; all else counts as an error")
-	f.StringVar(&o.Content, "content", "", "`REGEXP` that the content of an OK is to match")
-	f.Float64Var(&o.Rate, "rate", 0, "`N` calls per second")
-	f.BoolVar(&o.Poisson, "poisson", false, "with --rate: at random times, independent of each other")
-	f.IntVar(&o.Workers, "workers", 0, "`N` workers")
-	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long")
-	f.DurationVar(&o.Warmup, "warmup", 0, "how much of that is not measured")
-	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
-	server.flags(cmd)
+	f.Float64Var(&l.Rate, "rate", 0, "`N` calls per second")
+	f.IntVar(&l.Workers, "workers", 0, "`N` workers")
+	f.DurationVar(&l.Duration, "duration", 10*time.Second, "how long")
+	f.DurationVar(&l.Warmup, "warmup", 0, "how much of that is not measured")
+	l.without = append(l.without, "rate", "workers", "duration", "warmup")
+	out.flags(cmd)
 	return cmd
-}
-
-// limitFlags are the flags of all that makes a load: where, within which limits, and what is told of it.
-func limitFlags(cmd *cobra.Command, o *scenario.Options, files *report.Files) {
-	f := cmd.Flags()
-	f.StringVar(&o.Target.Socket, "socket", "", "`PATH` of the daemon's socket (default as for sallyport call)")
-	f.DurationVar(&o.Timeout, "timeout", 0, "how long a call waits for its reply (default 10s)")
-	f.IntVar(&o.MaxInFlight, "max-in-flight", 0, "`N` calls at the same time, at most (default 4096)")
-	f.DurationVar(&o.MaxLag, "max-lag", 0, "how late the tool may begin calls, but for one in a thousand, before the run is invalid (default 1ms)")
-	f.StringArrayVar(&o.Thresholds, "threshold", nil, "`CONDITION` that is to hold, such as 'p99 < 5ms' or 'errors < 0.1%'; repeatable")
-	f.StringVar(&files.JSON, "json", "", "write the result to `FILE`, too, for programs")
-	f.StringVar(&files.CSV, "csv", "", "write what ended in each span of time to `FILE`")
-	f.StringVar(&files.HLog, "hlog", "", "write a log of HdrHistogram to `FILE`")
-	f.StringVar(&files.HTML, "html", "", "write a page with plots to `FILE`, which needs no other")
-}
-
-// checks are what scenarios are checked with.
-var checks = scenario.Checks{Method: aMethod, Threshold: aThreshold}
-
-// scenarioOf is the scenario in a file, or of the one call that the command line has, and a call of it.
-func scenarioOf(o scenario.Options, args []string) (s *scenario.Scenario, call string, err error) {
-	if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
-		if s, err = scenario.Read(args[0], checks); err != nil {
-			return nil, "", fail(exitUsage, "%v", err)
-		}
-		return s, s.Mix[0].Steps[0].Method, nil
-	}
-	if o.Call = args[0]; len(args) > 1 {
-		o.Dest = args[1]
-	}
-	s, err = scenario.Simple(o, checks)
-	return s, o.Call, err
 }
 
 func newLoadScenario(stdout io.Writer) *cobra.Command {
@@ -144,17 +94,6 @@ func newLoadScenario(stdout io.Writer) *cobra.Command {
 	return cmd
 }
 
-// aMethod reports whether daemons serve a method, be it a drill.
-func aMethod(method string) bool {
-	return slices.ContainsFunc(slices.Concat(methods.All(), methods.Drill()), func(e stages.Entry) bool { return e.Name == method })
-}
-
-// aThreshold says what was expected instead of a text that is no threshold.
-func aThreshold(text string) error {
-	_, err := verdict.Parse(text)
-	return err
-}
-
 // judged is what becomes of thresholds, all of which aThreshold has passed.
 func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held bool) {
 	held = true
@@ -172,12 +111,11 @@ func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held 
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
-func load(s *scenario.Scenario, files report.Files, server serverSide, stdout, stderr io.Writer) error {
+func load(s *scenario.Scenario, out outputs, stdout, stderr io.Writer) error {
 	raiseDescriptors()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilTold()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	heard, err := server.watch(ctx, s.Warmup)
+	heard, err := out.server.watch(ctx, s.Warmup)
 	if err != nil {
 		return err
 	}
@@ -193,7 +131,7 @@ func load(s *scenario.Scenario, files report.Files, server serverSide, stdout, s
 	d.Server = heard(r)
 	var held bool
 	d.Verdicts, held = judged(s.Thresholds, r)
-	told := errors.Join(d.WriteSummary(stdout), d.WriteAll(files))
+	told := errors.Join(d.WriteSummary(stdout), d.WriteAll(out.files))
 	switch {
 	case told != nil:
 		return fail(exitNoReply, "load: %v", told)

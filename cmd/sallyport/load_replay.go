@@ -8,17 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
 	"sallyport/internal/loadtest/trace"
 )
 
 func newLoadReplay(env func(string) string, stdout, stderr *os.File) *cobra.Command {
-	var o scenario.Options
-	var files report.Files
-	var server serverSide
+	var l loadFlags
+	var out outputs
 	var how trace.Replay
-	var remote remoteOptions
 	cmd := &cobra.Command{
 		Use:   "replay [flags] TRACE",
 		Short: "Make the calls that were recorded, and tell how long they took",
@@ -34,26 +31,17 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
   sallyport load replay --rate 500 --check calls.trace`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if remote != (remoteOptions{}) {
-				if o.Target.Socket != "" {
-					return errors.New("--connect: expected it, or --socket, and not both")
-				}
-				config, err := remote.config()
-				if err != nil {
-					return err
-				}
-				o.Target.Addr, o.Target.TLS = remote.connect, config
+			if err := l.target(); err != nil {
+				return err
 			}
-			s, err := recordedScenario(o, how, args[0])
+			s, err := recordedScenario(l.Options, how, args[0])
 			if err != nil {
 				return err
 			}
-			if s.Target.Socket == "" && s.Target.Addr == "" {
-				if s.Target.Socket, err = usualSocket(env, socketOf(firstMethod(s))); err != nil {
-					return err
-				}
+			if err := usualTarget(s, firstMethod(s), env); err != nil {
+				return err
 			}
-			return load(s, files, server, stdout, stderr)
+			return load(s, out, stdout, stderr)
 		},
 	}
 	f := cmd.Flags()
@@ -61,9 +49,8 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 	f.Float64Var(&how.Rate, "rate", 0, "`N` calls per second instead, in the same order")
 	f.BoolVar(&how.Fill, "fill", false, "send as many bytes as a payload had that the trace leaves out")
 	f.BoolVar(&how.Check, "check", false, "what was OK is to be so again, and what was an exception one of that type; all else counts as an error")
-	limitFlags(cmd, &o, &files)
-	server.flags(cmd)
-	remote.flags(cmd)
+	l.limits(cmd)
+	out.flags(cmd)
 	return cmd
 }
 

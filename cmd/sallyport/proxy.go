@@ -21,20 +21,8 @@ import (
 
 // proxyOptions are the flags of sallyport proxy.
 type proxyOptions struct {
-	socket string
-	remoteOptions
-}
-
-// remoteOptions are the flags of a daemon on another machine.
-type remoteOptions struct{ connect, cert, key, ca, server string }
-
-func (o *remoteOptions) flags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&o.connect, "connect", "", "`ADDR` of the daemon: HOST:PORT")
-	f.StringVar(&o.cert, "cert", "", "PEM `FILE` of the certificate by which the daemon knows us")
-	f.StringVar(&o.key, "key", "", "PEM `FILE` of its key")
-	f.StringVar(&o.ca, "ca", "", "PEM `FILE` of the authorities that sign the daemon's certificate (default the system's)")
-	f.StringVar(&o.server, "server-name", "", "`NAME` in the daemon's certificate (default HOST)")
+	connect, socket string
+	tlsFlags
 }
 
 func newProxy(stderr io.Writer) *cobra.Command {
@@ -66,9 +54,48 @@ reply goes to standard error.`,
 			return serveClients(ctx, listener, relayClients, r.serve)
 		},
 	}
-	cmd.Flags().StringVar(&o.socket, "socket", "", "`PATH` of the socket to make")
+	f := cmd.Flags()
+	f.StringVar(&o.connect, "connect", "", "`ADDR` of the daemon: HOST:PORT")
+	f.StringVar(&o.socket, "socket", "", "`PATH` of the socket to make")
 	o.flags(cmd)
 	return cmd
+}
+
+// tlsFlags are how we and a daemon on another machine prove who we are.
+type tlsFlags struct{ cert, key, ca, server string }
+
+func (t *tlsFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&t.cert, "cert", "", "PEM `FILE` of the certificate by which the daemon knows us")
+	f.StringVar(&t.key, "key", "", "PEM `FILE` of its key")
+	f.StringVar(&t.ca, "ca", "", "PEM `FILE` of the authorities that sign the daemon's certificate (default the system's)")
+	f.StringVar(&t.server, "server-name", "", "`NAME` in the daemon's certificate (default HOST)")
+}
+
+// config is how to call the daemon at addr, which flag gave.
+func (t tlsFlags) config(flag, addr string) (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(addr)
+	switch {
+	case err != nil || host == "":
+		return nil, fmt.Errorf("%s is the address of a daemon: HOST:PORT", flag)
+	case t.cert == "" || t.key == "":
+		return nil, errors.New("--cert and --key are the files by which the daemon knows us")
+	}
+	certificate, err := tls.LoadX509KeyPair(t.cert, t.key)
+	if err != nil {
+		return nil, fail(exitUsage, "--cert, --key: expected PEM files of a certificate and its key: %v", err)
+	}
+	c := &tls.Config{Certificates: []tls.Certificate{certificate}, ServerName: t.server, MinVersion: tls.VersionTLS13}
+	if c.ServerName == "" {
+		c.ServerName = host
+	}
+	if t.ca != "" {
+		pem, err := os.ReadFile(t.ca)
+		if c.RootCAs = x509.NewCertPool(); err != nil || !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", t.ca)
+		}
+	}
+	return c, nil
 }
 
 const (
@@ -87,37 +114,11 @@ func newRelay(o proxyOptions, stderr io.Writer) (*relay, error) {
 	if o.socket == "" {
 		return nil, errors.New("--socket is the path of the socket to make")
 	}
-	c, err := o.config()
+	c, err := o.config("--connect", o.connect)
 	if err != nil {
 		return nil, err
 	}
 	return &relay{daemon: o.connect, config: c, teller: teller{of: o.connect, stderr: stderr}}, nil
-}
-
-// config is how the daemon and we know each other.
-func (o remoteOptions) config() (*tls.Config, error) {
-	host, _, err := net.SplitHostPort(o.connect)
-	switch {
-	case err != nil || host == "":
-		return nil, errors.New("--connect is the address of a daemon: HOST:PORT")
-	case o.cert == "" || o.key == "":
-		return nil, errors.New("--cert and --key are the files by which the daemon knows us")
-	}
-	certificate, err := tls.LoadX509KeyPair(o.cert, o.key)
-	if err != nil {
-		return nil, fail(exitUsage, "--cert, --key: expected PEM files of a certificate and its key: %v", err)
-	}
-	c := &tls.Config{Certificates: []tls.Certificate{certificate}, ServerName: o.server, MinVersion: tls.VersionTLS13}
-	if c.ServerName == "" {
-		c.ServerName = host
-	}
-	if o.ca != "" {
-		pem, err := os.ReadFile(o.ca)
-		if c.RootCAs = x509.NewCertPool(); err != nil || !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", o.ca)
-		}
-	}
-	return c, nil
 }
 
 // serve serves a client.

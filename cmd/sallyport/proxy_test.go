@@ -78,8 +78,8 @@ func proxied(t *testing.T, want string, serve func(*tls.Conn, *endpoint.Wire)) *
 
 	f := &far{t: t, listener: l, socket: filepath.Join(dir, "socket"), said: &lockedBuffer{}, ended: make(chan error, 1)}
 	r, err := newRelay(proxyOptions{
-		f.socket,
-		remoteOptions{l.Addr().String(), filepath.Join(dir, "me.pem"), filepath.Join(dir, "me.key"), filepath.Join(dir, "ca.pem"), "daemon"},
+		connect: l.Addr().String(), socket: f.socket,
+		tlsFlags: tlsFlags{cert: filepath.Join(dir, "me.pem"), key: filepath.Join(dir, "me.key"), ca: filepath.Join(dir, "ca.pem"), server: "daemon"},
 	}, f.said)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())

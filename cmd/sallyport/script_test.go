@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 //	                                    not stranger.pem
 //	await SOCKET                        wait until somebody listens there
 //	streams N                           wait until that daemon has so many subscribers
+//	runs [FLAGS] DIR N MEDIAN           what N runs of load run --json would have written; see made
 //	exits CODE COMMAND...               run COMMAND, which must end with that code
 //	[root]                              a condition
 func TestScripts(t *testing.T) {
@@ -63,7 +64,7 @@ func TestScripts(t *testing.T) {
 			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"daemon": scriptDaemon, "serve": scriptServe, "await": scriptAwait, "streams": scriptStreams, "halt": scriptHalt, "exits": scriptExits,
+			"daemon": scriptDaemon, "serve": scriptServe, "await": scriptAwait, "streams": scriptStreams, "halt": scriptHalt, "exits": scriptExits, "runs": scriptRuns,
 		},
 	})
 }

@@ -75,7 +75,7 @@ func outcomeOf(err error) measure.Outcome {
 		return measure.Reset
 	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return measure.Timeout
-	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, new(tls.AlertError)), errors.As(err, new(tls.RecordHeaderError)):
+	case errors.As(err, new(*tls.CertificateVerificationError)), errors.As(err, new(tls.RecordHeaderError)), isAlert(err):
 		return measure.Refused // by one side or the other
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return measure.Reset
@@ -83,4 +83,11 @@ func outcomeOf(err error) measure.Outcome {
 		return measure.Missing
 	}
 	return measure.Failed
+}
+
+// isAlert reports whether one side told the other that it refuses to go on, such as for its certificate. The type of an
+// alert is not exported by crypto/tls.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
 }

@@ -12,9 +12,8 @@ import (
 // Files are the paths that a document is written to. Empty: not in that form.
 type Files struct{ JSON, CSV, HLog, HTML string }
 
-// WriteAll writes d in all forms that files name. A file is written whole, or keeps what it had; what is there and is no
-// regular file, such as a terminal, is written to. One that cannot be written does not stop the others: the error joins
-// those of all, each with its path.
+// WriteAll writes d in all forms that files name, as Save does. One that cannot be written does not stop the others: the
+// error joins those of all.
 func (d Document) WriteAll(files Files) error {
 	var errs []error
 	for _, f := range []struct {
@@ -24,11 +23,20 @@ func (d Document) WriteAll(files Files) error {
 		if f.path == "" {
 			continue
 		}
-		if err := save(f.path, f.write); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", f.path, err))
+		if err := Save(f.path, f.write); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Save has a file written. It is written whole, or keeps what it had; what is there and is no regular file, such as a
+// terminal, is written to. The error has the path.
+func Save(path string, write func(io.Writer) error) error {
+	if err := save(path, write); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 func save(path string, write func(io.Writer) error) error {

@@ -158,7 +158,7 @@ const outside = "late in the tool, queueing at the socket, waiting for a process
 func (s Server) span(micros float64) string {
 	switch {
 	case micros > 0:
-		return span(micros)
+		return Span(micros)
 	case s.Source == ServerMetrics:
 		return "-"
 	}

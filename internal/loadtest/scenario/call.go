@@ -22,7 +22,7 @@ func (r *reading) requestFields(c *Call) []yamlfile.Field {
 				if err != nil {
 					return Template{}, err
 				}
-				return r.parse(n, text)
+				return r.parse(text, n.Expected)
 			}),
 		}
 	}

@@ -27,6 +27,9 @@ const (
 	dom0               = "dom0" // where a call comes from, and goes to
 )
 
+// MostRate is the highest rate, in calls per second.
+const MostRate = 1e7
+
 // The limits of a scenario: it may be large, but it may not use up the machine that runs it.
 const (
 	mostStages      = 1000
@@ -39,7 +42,6 @@ const (
 	mostThresholds  = 100
 	mostInFlight    = 1 << 20
 	mostWorkers     = 1 << 16
-	mostRate        = 1e7 // per second
 	mostText        = 1 << 20
 	mostFile        = 4 << 20
 	longest         = 1000 * time.Hour
@@ -176,7 +178,7 @@ func number(most float64, above bool) yamlfile.Reader[float64] {
 
 // stages reads the stages of the load.
 func (r *reading) stages(n *yamlfile.Node) ([]Stage, error) {
-	unit, most := "rate", mostRate
+	unit, most := "rate", MostRate
 	if r.s.Load.Closed {
 		unit, most = "workers", mostWorkers
 	}
@@ -213,7 +215,7 @@ func readAdversary(n *yamlfile.Node) (Adversary, error) {
 	a := Adversary{Count: defaultMisdeeds}
 	err := n.Fields(
 		yamlfile.Required("kind", &a.Kind, yamlfile.OneOf(Misdeeds...)),
-		yamlfile.Required("rate", &a.Rate, number(mostRate, true)),
+		yamlfile.Required("rate", &a.Rate, number(MostRate, true)),
 		yamlfile.Optional("count", &a.Count, yamlfile.Between(1, mostWorkers)),
 	)
 	return a, err

@@ -279,6 +279,67 @@ func TestSimple(t *testing.T) {
 	}
 }
 
+// TestSimplePlain: the file is a template, as in a scenario's file, and what belongs to the Admin API is refused.
+func TestSimplePlain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r")
+	write := func(text string) { require.NoError(t, os.WriteFile(file, []byte(text), 0o600)) }
+	fine := scenario.Options{Call: "any name", Request: file, Target: scenario.Target{Socket: "x"}, Source: "dom0", Expect: "ok", Content: "^y", Rate: 1, Duration: time.Second}
+	write("{{x}}\n")
+	s, err := scenario.Simple(fine, checks)
+	require.NoError(t, err)
+	assert.Equal(t, scenario.Target{Socket: "x", Plain: true}, s.Target)
+	c := s.Mix[0].Steps[0]
+	assert.Equal(t, "any name", c.Method)
+	assert.Equal(t, "{x}\n", string(c.Request.Append(nil, s.NewDraw(0))))
+	assert.Equal(t, measure.Unexpected, c.Expect.Right("", []byte("no")))
+	for want, change := range map[string]func(*scenario.Options){
+		"DEST: expected it without --request, since it is of the Admin API":                      func(o *scenario.Options) { o.Dest = "work" },
+		"--source: expected it without --request, since it is of the Admin API":                  func(o *scenario.Options) { o.Source = "work" },
+		"--payload: expected it without --request, since it is of the Admin API":                 func(o *scenario.Options) { o.Payload = "x" },
+		"--expect: expected it without --request, since it is of the Admin API":                  func(o *scenario.Options) { o.Expect, o.Content = "ProtocolError", "" },
+		"--request: expected a file that can be read":                                            func(o *scenario.Options) { o.Request = filepath.Dir(file) },
+		"--request: expected a file with something in it":                                        func(*scenario.Options) { write("") },
+		"--request: expected no variable, since there are none; {{ and }} are braces themselves": func(*scenario.Options) { write("{x}") },
+	} {
+		o := fine
+		write("x")
+		change(&o)
+		_, err := scenario.Simple(o, checks)
+		assert.EqualError(t, err, want)
+	}
+}
+
+func TestOverride(t *testing.T) {
+	file := func() *scenario.Scenario {
+		s, err := read(t, plain+"thresholds: [a < 1]\nmax_lag: 3ms\nmix: [{name: x, request: x}]")
+		require.NoError(t, err)
+		return s
+	}
+	s := file()
+	require.NoError(t, s.Override(scenario.Options{}, checks))
+	assert.Equal(t, file(), s)
+	require.NoError(t, s.Override(scenario.Options{Target: scenario.Target{Socket: "other"}, MaxLag: time.Second, Thresholds: []string{"b < 1"}}, checks))
+	assert.Equal(t, scenario.Target{Socket: "other", Plain: true}, s.Target)
+	assert.Equal(t, []string{"a < 1", "b < 1"}, s.Thresholds)
+	assert.Equal(t, time.Second, s.MaxLag)
+	require.NoError(t, s.Override(scenario.Options{Target: scenario.Target{Addr: "a:1"}}, checks))
+	assert.Equal(t, scenario.Target{Addr: "a:1", Plain: true}, s.Target)
+	assert.EqualError(t, s.Override(scenario.Options{MaxLag: -1}, checks), "--max-lag: expected a duration above 0s, up to 10m0s")
+	assert.EqualError(t, s.Override(scenario.Options{Thresholds: []string{"wrong"}}, checks), "--threshold: expected something right")
+}
+
+func TestAt(t *testing.T) {
+	s, err := read(t, "version: 1\nmodel: closed\narrivals: poisson\nwarmup: 1s\nstages: [{workers: 3, for: 2s}]\nmix: [{method: admin.x}]")
+	require.NoError(t, err)
+	even, err := s.At(7, 10*time.Second, 2*time.Second)
+	require.NoError(t, err)
+	assert.Equal(t, scenario.Load{Poisson: true, Stages: []scenario.Stage{{From: 7, To: 7, For: 10 * time.Second}}}, even.Load)
+	assert.Equal(t, []time.Duration{2 * time.Second, time.Second}, []time.Duration{even.Warmup, s.Warmup})
+	assert.Equal(t, s.Mix, even.Mix)
+	_, err = s.At(7, time.Second, time.Second)
+	assert.EqualError(t, err, "--warmup: expected a duration shorter than --duration")
+}
+
 var errorLine = regexp.MustCompile(`^[^\n]+:\d+: [^\n]*expected [^\n]+$`)
 
 // FuzzRead: whatever a file holds, reading it ends in a scenario or in one line that says where.

@@ -11,11 +11,12 @@ import (
 
 // Options are a scenario of one call, as flags say it. What is zero is as in a file that does not name it.
 type Options struct {
-	Target      Target
-	Call        string  // METHOD or METHOD+ARG; as all texts here, without variables
-	Dest        string  // empty: dom0
-	Source      string  // empty: dom0
-	Payload     string  // of the request; with a plain Target, it is the request
+	Target      Target // which is plain if there is a Request
+	Call        string // METHOD or METHOD+ARG; as all texts here, without variables. With a Request, its name
+	Request     string // a file of what a plain target is sent, in which {{ and }} are braces, as in that of a scenario
+	Dest        string // empty: dom0
+	Source      string // empty: dom0
+	Payload     string
 	Expect      string  // ok, any, or an exception's type; empty: ok
 	Content     string  // a regular expression that an OK's content matches; empty: whatever it is
 	Rate        float64 // calls per second, or else
@@ -30,7 +31,7 @@ type Options struct {
 	Thresholds  []string
 }
 
-// Simple makes the scenario. Its errors begin with the flag that they are about, or with METHOD.
+// Simple makes the scenario. Its errors begin with the flag that they are about, or with METHOD or DEST.
 func Simple(o Options, checks Checks) (*Scenario, error) {
 	if err := o.checkLoad(); err != nil {
 		return nil, err
@@ -39,6 +40,7 @@ func Simple(o Options, checks Checks) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Target.Plain = o.Request != ""
 	s.Load = Load{Closed: o.Workers > 0, Poisson: o.Poisson}
 	level := o.Rate
 	if s.Load.Closed {
@@ -56,7 +58,10 @@ func Simple(o Options, checks Checks) (*Scenario, error) {
 // Bare makes a scenario that has no load and no mix yet. Of o, it is all but what these are made of that counts, and its
 // errors begin with the flag that they are about.
 func Bare(o Options, checks Checks) (*Scenario, error) {
-	if err := o.check(checks); err != nil {
+	if err := o.checkLimits(); err != nil {
+		return nil, err
+	}
+	if err := o.checkJudgement(checks); err != nil {
 		return nil, err
 	}
 	return &Scenario{
@@ -73,13 +78,34 @@ func orElse[T comparable](value, otherwise T) T {
 	return value
 }
 
-// checkLoad checks what the load of one call is made of.
+// Override has what o says of the target, the limit of the tool's lag and thresholds count for s, which was read from a
+// file: the first two instead of the file's, if o says anything of them, and the thresholds beside the file's. s has to be new.
+func (s *Scenario) Override(o Options, checks Checks) error {
+	if o.Target.Socket != "" || o.Target.Addr != "" {
+		o.Target.Plain = s.Target.Plain
+		s.Target = o.Target
+	}
+	s.MaxLag = orElse(o.MaxLag, s.MaxLag)
+	s.Thresholds = append(s.Thresholds, o.Thresholds...)
+	return o.checkJudgement(checks)
+}
+
+// At is s with another load: calls that are due at an even rate, in calls per second; at random, if those of s are. Of its
+// duration, the warm-up is not measured. Both share what variables count. Its errors begin with a flag.
+func (s *Scenario) At(rate float64, duration, warmup time.Duration) (*Scenario, error) {
+	even := *s
+	even.Load = Load{Poisson: s.Load.Poisson, Stages: []Stage{{From: rate, To: rate, For: duration}}}
+	even.Warmup = warmup
+	return &even, Options{Rate: rate, Duration: duration, Warmup: warmup}.checkLoad()
+}
+
+// checkLoad is of the load of one call.
 func (o Options) checkLoad() error {
 	switch {
 	case (o.Rate != 0) == (o.Workers != 0):
 		return errors.New("--rate: expected it, or --workers, and not both")
-	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > mostRate:
-		return fmt.Errorf("--rate: expected a number above 0, up to %.0f", mostRate)
+	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > MostRate:
+		return fmt.Errorf("--rate: expected a number above 0, up to %.0f", MostRate)
 	case o.Workers < 0 || o.Workers > mostWorkers:
 		return fmt.Errorf("--workers: expected a number from 1 to %d", mostWorkers)
 	case o.Duration <= 0 || o.Duration > longest:
@@ -90,13 +116,20 @@ func (o Options) checkLoad() error {
 	return nil
 }
 
-func (o Options) check(checks Checks) error {
+// checkLimits is of what a load may not go beyond.
+func (o Options) checkLimits() error {
 	switch {
 	case o.Timeout < 0 || o.Timeout > measure.Highest:
 		return fmt.Errorf("--timeout: expected a duration above 0s, up to %v", measure.Highest)
 	case o.MaxInFlight < 0 || o.MaxInFlight > mostInFlight:
 		return fmt.Errorf("--max-in-flight: expected a number from 1 to %d", mostInFlight)
-	case o.MaxLag < 0 || o.MaxLag > measure.Highest:
+	}
+	return nil
+}
+
+// checkJudgement is of what a result is to be.
+func (o Options) checkJudgement(checks Checks) error {
+	if o.MaxLag < 0 || o.MaxLag > measure.Highest {
 		return fmt.Errorf("--max-lag: expected a duration above 0s, up to %v", measure.Highest)
 	}
 	for _, t := range o.Thresholds {
@@ -124,8 +157,8 @@ func (o Options) call(checks Checks) (Call, error) {
 			return Call{}, errors.New("--content: expected a regular expression, as RE2 has them")
 		}
 	}
-	if o.Target.Plain {
-		return Call{Method: o.Call, Request: Text(o.Payload), Expect: expect}, nil
+	if o.Request != "" {
+		return o.plain(expect)
 	}
 	method, arg, err := cutMethod(o.Call, checks)
 	if err != nil {
@@ -134,4 +167,26 @@ func (o Options) call(checks Checks) (Call, error) {
 	return Call{
 		Method: method, Arg: Text(arg), Source: Text(orElse(o.Source, dom0)), Dest: Text(orElse(o.Dest, dom0)), Payload: Text(o.Payload), Expect: expect,
 	}, nil
+}
+
+// plain is the one request of a plain target.
+func (o Options) plain(expect Expect) (Call, error) {
+	for _, f := range []struct {
+		name string
+		said bool
+	}{{"DEST", o.Dest != ""}, {"--source", orElse(o.Source, dom0) != dom0}, {"--payload", o.Payload != ""}, {"--expect", expect.Type != ""}} {
+		if f.said {
+			return Call{}, fmt.Errorf("%s: expected it without --request, since it is of the Admin API", f.name)
+		}
+	}
+	expected := func(format string, args ...any) error { return fmt.Errorf("--request: expected "+format, args...) }
+	text, err := readFile(o.Request, "a file that can be read", expected)
+	if err != nil {
+		return Call{}, err
+	}
+	request, err := (&reading{}).parse(text, expected)
+	if err == nil && text == "" {
+		err = expected("a file with something in it")
+	}
+	return Call{Method: o.Call, Request: request, Expect: expect}, err
 }

@@ -138,18 +138,26 @@ func (r *reading) file(n *yamlfile.Node) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return readFile(path, "a file that can be read, beside the scenario's or with its whole path", n.Expected)
+}
+
+// expects makes the error that something else was expected.
+type expects func(format string, args ...any) error
+
+// readFile reads the whole of a file. readable is what is expected of one that cannot be read.
+func readFile(path, readable string, expected expects) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() { // a pipe might never end
-		return "", n.Expected("a file that can be read, beside the scenario's or with its whole path")
+		return "", expected("%s", readable)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return "", n.Expected("a file that can be read, beside the scenario's or with its whole path")
+		return "", expected("%s", readable)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, mostFile+1))
 	if err != nil || len(data) > mostFile {
-		return "", n.Expected("a file of at most %d MiB", mostFile>>20)
+		return "", expected("a file of at most %d MiB", mostFile>>20)
 	}
 	return string(data), nil
 }
@@ -160,13 +168,13 @@ func (r *reading) template(n *yamlfile.Node) (Template, error) {
 	if err != nil {
 		return Template{}, err
 	}
-	return r.parse(n, text)
+	return r.parse(text, n.Expected)
 }
 
 // parse makes a template of text: {name} and {name.column} are variables, and {{ and }} are braces.
-func (r *reading) parse(n *yamlfile.Node, text string) (Template, error) {
+func (r *reading) parse(text string, expected expects) (Template, error) {
 	if len(text) > mostText {
-		return Template{}, n.Expected("text of at most %d bytes", mostText)
+		return Template{}, expected("text of at most %d bytes", mostText)
 	}
 	var t Template
 	var plain strings.Builder
@@ -186,11 +194,11 @@ func (r *reading) parse(n *yamlfile.Node, text string) (Template, error) {
 		}
 		name, rest, closed := strings.Cut(text[1:], "}")
 		if text[0] == '}' || !closed {
-			return Template{}, n.Expected("braces around the name of a variable, or {{ and }} for braces themselves")
+			return Template{}, expected("braces around the name of a variable, or {{ and }} for braces themselves")
 		}
 		p, err := r.part(name)
 		if err != nil {
-			return Template{}, n.Expected("%s", err)
+			return Template{}, expected("%s", err)
 		}
 		if plain.Len() > 0 {
 			t.parts = append(t.parts, part{text: plain.String()})

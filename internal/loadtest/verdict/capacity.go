@@ -25,6 +25,16 @@ type Capacity struct {
 	Probes []Probe // in the order in which they were made
 }
 
+// Beyond is the lowest rate above Rate that was tried and did not hold; zero: there is none.
+func (c Capacity) Beyond() (lowest float64) {
+	for _, p := range c.Probes {
+		if !p.Held && p.Rate > c.Rate && (lowest == 0 || p.Rate < lowest) {
+			lowest = p.Rate
+		}
+	}
+	return lowest
+}
+
 // Found is how a search ended.
 type Found string
 

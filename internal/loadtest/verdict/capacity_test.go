@@ -47,6 +47,8 @@ func TestSearchRepeats(t *testing.T) {
 				c, err := Search(t.Context(), Range{From: 10 + s.chance.Float64(), To: 1e6}, s.probe)
 				require.NoError(t, err)
 				require.Equal(t, TheEdge, c.Found)
+				require.Greater(t, c.Beyond(), c.Rate)
+				require.LessOrEqual(t, c.Beyond(), c.Rate*(1+defaultPrecision)*(1+1e-9))
 				rates, most = append(rates, c.Rate/s.edge()), max(most, len(c.Probes))
 			}
 			slices.Sort(rates)
@@ -88,6 +90,7 @@ func TestSearchIsBounded(t *testing.T) {
 	c, err := Search(t.Context(), Range{From: 1, To: 1e300, Most: 7}, always)
 	require.NoError(t, err)
 	assert.Equal(t, Unfinished, c.Found)
+	assert.Zero(t, c.Beyond())
 	assert.Equal(t, 64.0, c.Rate)
 	assert.Len(t, c.Probes, 7)
 

@@ -12,8 +12,11 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/report"
+	"sallyport/internal/loadtest/scenario"
 )
 
 // atoms are as many times as stand for a distribution, each as likely as the others.
@@ -195,7 +198,8 @@ func TestCompare(t *testing.T) {
 		assert.InEpsilon(t, 1/m.Low, back.High, 1e-9)
 	}
 	assert.Equal(t, Slower, Compare(a, b, Options{MinEffect: 0.1}).Change)
-	assert.NotContains(t, changes(Compare(a, b, Options{MinEffect: 0.3})), Slower, "it is less than what would matter")
+	assert.Equal(t, Same, Compare(a, b, Options{MinEffect: 0.3}).Change, "it is less than what would matter")
+	assert.NotContains(t, changes(Compare(a, b, Options{MinEffect: 0.3})), Slower)
 	assert.Equal(t, c, Compare(a, b, Options{}), "there is chance in it")
 	assert.Equal(t, Same, Compare(a, normal(3, 10*ms), Options{}).Change)
 	one, many := c.Metrics[0], Compare(a, b, Options{Family: 50}).Metrics[0]
@@ -261,21 +265,72 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestSampleOf leaves out the windows of the warm-up.
-func TestSampleOf(t *testing.T) {
-	r := measure.NewRecorder(2 * time.Second)
-	for i := range 50 {
-		at := time.Duration(i) * 100 * time.Millisecond
-		r.Add(measure.Key{Method: "m", Outcome: measure.OK}, measure.Sample{Intended: at, Done: at + time.Millisecond})
+// TestTwoRuns that differ say so little about a third that no number is large enough.
+func TestTwoRuns(t *testing.T) {
+	differ := normal(1, time.Microsecond, time.Minute)
+	for _, m := range Compare(differ, differ, Options{Family: 100}).Metrics {
+		assert.Equal(t, Metric{m.Name, m.A, m.A, 1, 0, 0, NotEnough}, m)
 	}
-	result := r.Result()
-	result.Took = 3 * time.Second
-	s := SampleOf(result)
-	assert.EqualValues(t, 30, s.Total.TotalCount())
-	assert.Len(t, s.Windows, 3)
-	result.Took = time.Hour
-	assert.Len(t, SampleOf(result).Windows, 5)
-	assert.Empty(t, SampleOf(measure.NewResult()).Windows)
+}
+
+// TestSampleOf: a run that was written and read again is compared as what it found, without the warm-up.
+func TestSampleOf(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		warmup := time.Duration(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "warmup"))
+		r := measure.NewRecorder(warmup)
+		for range rapid.IntRange(0, 50).Draw(t, "calls") {
+			at := time.Duration(rapid.Int64Range(0, int64(10*time.Second)).Draw(t, "due"))
+			k := measure.Key{Method: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "method"), Outcome: rapid.SampledFrom(measure.Outcomes).Draw(t, "outcome")}
+			r.Add(k, measure.Sample{Intended: at, Done: at + time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "took"))})
+		}
+		result := r.Result()
+		var b bytes.Buffer
+		require.NoError(t, report.Of(&scenario.Scenario{Warmup: warmup}, result).WriteJSON(&b))
+		d, err := report.ReadJSON(&b)
+		require.NoError(t, err)
+
+		all, errors := result.Of(func(measure.Key) bool { return true })
+		s := SampleOf(d.Overall, d.Windows)
+		assert.True(t, all.Total.Equals(s.Total))
+		assert.Equal(t, Tally{all.Count, errors}, s.Calls)
+		var measured []*measure.Window
+		for _, w := range result.Windows {
+			if w.From >= warmup {
+				measured = append(measured, w)
+			}
+		}
+		require.Len(t, s.Windows, len(measured))
+		require.Len(t, s.Tallies, len(measured))
+		for i, w := range measured {
+			count, errors := w.Count()
+			assert.Equal(t, Tally{count, errors}, s.Tallies[i])
+			assert.Equal(t, newBars(w.Total, newPlain()), newBars(s.Windows[i], newPlain()))
+		}
+		for _, g := range d.Groups {
+			if g.By == report.Method {
+				want, errors := result.Of(func(k measure.Key) bool { return k.Method == g.Name })
+				s := SampleOf(g.Figures, nil)
+				assert.True(t, want.Total.Equals(s.Total))
+				assert.Equal(t, Sample{Total: s.Total, Calls: Tally{want.Count, errors}}, s)
+			}
+		}
+	})
+}
+
+// TestLeast: of less than that, nothing is judged, but the figures are told.
+func TestLeast(t *testing.T) {
+	const ms = time.Millisecond
+	a, b := normal(1, 10*ms), normal(2, 12*ms)
+	bare := []Sample{{Total: b[0].Total}}
+	assert.Equal(t, Compare(a, b, Options{}), Compare(a, b, Options{Least: Windows}))
+	for _, c := range []Comparison{Compare(a, b, Options{Least: Runs}), Compare(a, bare, Options{Least: Windows}), Compare(bare, a, Options{Least: Windows})} {
+		assert.Equal(t, NotEnough, c.Change)
+		assert.Equal(t, []Change{NotEnough, NotEnough, NotEnough, NotEnough}, changes(c))
+		for _, m := range c.Metrics {
+			assert.NotZero(t, m.Ratio)
+			assert.Zero(t, m.High)
+		}
+	}
 }
 
 func TestStudent(t *testing.T) {

@@ -7,25 +7,29 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/report"
 )
 
-// Sample is one run, as it is compared.
+// Sample is one run, as it is compared: all its calls, or those of one method.
 type Sample struct {
-	Total   *hdrhistogram.Histogram         // the times of its calls
+	Total   *hdrhistogram.Histogram         // the times of its calls; nil: none
 	Windows []*hdrhistogram.PackedHistogram // the same, by time, in spans of one width; none: not known
+	Calls   Tally
+	Tallies []Tally // the same, of each window
 }
 
-// SampleOf is a result as it is compared.
-func SampleOf(r *measure.Result) Sample {
-	all, _ := r.Of(func(measure.Key) bool { return true })
-	s := Sample{Total: all.Total}
-	windows := r.Windows
-	if len(windows) > 0 { // those at the beginning may be of the warm-up
-		measured := int((r.Took + windows[0].Width - 1) / windows[0].Width)
-		windows = windows[max(0, len(windows)-measured):]
-	}
+// Tally is how many calls there were, and how many of them ended in error.
+type Tally struct{ Count, Errors uint64 }
+
+// SampleOf is what a report has, as it is compared: the figures of all its calls, with its windows; or those of a method,
+// of which there are no windows. The windows of the warm-up are left out, and so is one that began in it.
+func SampleOf(f report.Figures, windows []report.Window) Sample {
+	s := Sample{Total: f.Histogram.Histogram, Calls: Tally{f.Count, f.Errors}}
 	for _, w := range windows {
-		s.Windows = append(s.Windows, w.Total)
+		if w.From >= 0 {
+			s.Windows = append(s.Windows, w.Histogram.PackedHistogram)
+			s.Tallies = append(s.Tallies, Tally{w.Count, w.Errors})
+		}
 	}
 	return s
 }
@@ -101,9 +105,9 @@ func (s *side) units() Units {
 
 // estimate is a figure of a side, and how sure it is.
 type estimate struct {
-	log     float64
+	value   float64                                              // a logarithm, or a share
 	freedom float64                                              // degrees of
-	within  func(errors float64) (low, high float64, known bool) // logarithms, that many standard errors off
+	within  func(errors float64) (low, high float64, known bool) // that many standard errors off
 }
 
 // variance is about that of the estimate.
@@ -149,7 +153,7 @@ func (s *side) quantile(q float64) estimate {
 		return s.ofRuns(func(r *bars) float64 { return r.quantile(q) })
 	}
 	run := s.runs[0]
-	e := estimate{log: math.Log(run.quantile(q)), freedom: run.count - 1}
+	e := estimate{value: math.Log(run.quantile(q)), freedom: run.count - 1}
 	share := math.Sqrt(q * (1 - q) / run.count)
 	if s.units() == Windows {
 		value := s.joined.quantile(q)
