@@ -181,6 +181,7 @@ func tiny(t *testing.T, servers ...kind) *bench {
 		Starts: 1, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 2, Warmup: 10 * time.Millisecond, Duration: 100 * time.Millisecond,
 		EventRepetitions: 2, IdleConnections: 100, BlockedStarts: 20, Subscribers: 50, Changes: 5, Fills: 4,
 		StallFors: []time.Duration{10 * time.Millisecond}, StallTime: 400 * time.Millisecond, RateTime: 100 * time.Millisecond, RateRepetitions: 2,
+		Pairs: 1, PairTime: 100 * time.Millisecond, Searches: 1, ProbeTime: 100 * time.Millisecond,
 		Qubes: 10, Servers: servers,
 		Parts: slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return part == "decisions" }), // for which Go compiles
 	}}
@@ -223,7 +224,9 @@ func TestARun(t *testing.T) {
 	assert.NotEmpty(t, b.loads.Stalls[0].Percentiles)
 	assert.Len(t, b.loads.Rates, 2*2)
 	assert.Len(t, b.loads.Lengths, 2)
-	assert.Len(t, b.loads.notes(), 1+2+1)
+	assert.Len(t, b.loads.Pairs, 2)
+	assert.Len(t, b.loads.Found, 1)
+	assert.Len(t, b.loadNotes(), 1+2+1+2+1)
 
 	file := filepath.Join(t.TempDir(), "out.json")
 	require.NoError(t, writeJSON(file, describeMachine(b.root), b, rows))
@@ -528,17 +531,23 @@ func TestLoads(t *testing.T) {
 	} {
 		assert.InDelta(t, c.off, stallPercent{Known: c.known, Found: c.found}.off(), 1e-9, "%v", c)
 	}
-	l := loads{
+	b := &bench{plan: full}
+	b.loads = loads{
 		Stalls:  []stallPoint{{For: s.For, Calls: n, Percentiles: []stallPercent{{50, 0, 50}, {99, 92_000, 99_360}}}},
 		Rates:   []ratePoint{{Rate: loadRate, Reached: loadRate, P999: 900}, {Rate: loadRate, Reached: loadRate, P999: 1100}, {Rate: loadRate, Reached: loadRate, P999: 300}},
 		Lengths: []lengthPoint{{10, 20e6}, {80, 26e6}},
+		Pairs:   []pairPoint{{false, 0, ""}, {true, exitMissed, ""}, {false, 0, ""}, {true, 0, ""}},
+		Found:   []float64{4000, 4100, 4150},
 	}
-	notes := l.notes()
-	require.Len(t, notes, 3)
+	notes := b.loadNotes()
+	require.Len(t, notes, 6)
 	assert.Contains(t, notes[0], "p99 99.4 (92.0); off by at most 4.00 of what is allowed, at p99; goal: 1, **not met**")
 	assert.Contains(t, notes[1], "p99.9 900 µs (600–1000)")
 	assert.Contains(t, notes[1], "below 1 ms, met")
 	assert.Contains(t, notes[2], "**not met**")
+	assert.Contains(t, notes[3], "the same server twice: called slower in 0 of 2 pairs; goal: none, met.")
+	assert.Contains(t, notes[4], "slower by 5 %: called slower in 1 of 2 pairs; goal: all, **not met**.")
+	assert.Contains(t, notes[5], "3 times: 4,000 to 4,150 calls/s, 3.7 % apart; goal: at most 5 %, met.")
 }
 
 // TestDecisions: what go test prints is read, and compared with what is wanted.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -25,19 +27,21 @@ const (
 	stallsPart = "load-stalls"
 	ratePart   = "load-rate"
 	lengthPart = "load-length"
+	pairsPart  = "load-pairs"
+	searchPart = "load-search"
 )
 
 // call is what all of them ask for.
 const call = "admin.vm.feature.Get+service.cups"
 
-// stalling starts a server that stalls, and gives its socket.
-func (b *bench) stalling(ctx context.Context, s stall.Schedule) (socket string, stop func(), err error) {
+// stalling starts a server that stalls, or needs some time for each request, and gives its socket.
+func (b *bench) stalling(ctx context.Context, s stall.Schedule, takes time.Duration) (socket string, stop func(), err error) {
 	dir, err := os.MkdirTemp(b.root, "stalling-")
 	if err != nil {
 		return "", nil, err
 	}
 	socket = filepath.Join(dir, "s")
-	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "stalling"), "--socket", socket, "--every", s.Every.String(), "--for", s.For.String())
+	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "stalling"), "--socket", socket, "--every", s.Every.String(), "--for", s.For.String(), "--takes", takes.String())
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -61,10 +65,9 @@ func (b *bench) stalling(ctx context.Context, s stall.Schedule) (socket string, 
 	return socket, stop, nil
 }
 
-// loaded runs sallyport load, and gives what it found, and its largest resident size in bytes. Calls that did not end as
+// loaded runs sallyport load, which writes what it found to a file, and gives that, and its largest resident size in bytes. Calls that did not end as
 // expected are wrong answers.
-func (b *bench) loaded(ctx context.Context, part, socket string, args ...string) (d report.Document, rss float64, err error) {
-	file := filepath.Join(b.root, "load.json")
+func (b *bench) loaded(ctx context.Context, part, socket, file string, args ...string) (d report.Document, rss float64, err error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "sallyport"),
 		append([]string{"load", "run", "--socket", socket, "--json", file, "--max-lag", "1m", "--max-in-flight", "16384", call, "work"}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -83,6 +86,8 @@ func (b *bench) loaded(ctx context.Context, part, socket string, args ...string)
 	}
 	return d, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) * 1024, nil
 }
+
+func (b *bench) loadFile() string { return filepath.Join(b.root, "load.json") }
 
 // stallEvery is how much longer than a stall it is from one to the next.
 const stallEvery = 8
@@ -115,16 +120,16 @@ func (b *bench) stalls(ctx context.Context) error {
 	for _, d := range b.StallFors {
 		s := stall.Schedule{Every: stallEvery * d, For: d}
 		b.note("%s: %v of each %v", stallsPart, s.For, s.Every)
-		socket, stop, err := b.stalling(ctx, s)
+		socket, stop, err := b.stalling(ctx, s, 0)
 		if err != nil {
 			return err
 		}
 		rate := map[bool]string{true: "1003", false: "2003"}[d >= time.Second]
 		duration := max(b.StallTime, s.Every).Truncate(s.Every)
-		open, _, err := b.loaded(ctx, stallsPart, socket, "--rate", rate, "--duration", duration.String())
+		open, _, err := b.loaded(ctx, stallsPart, socket, b.loadFile(), "--rate", rate, "--duration", duration.String())
 		if err == nil {
 			var closed report.Document
-			if closed, _, err = b.loaded(ctx, stallsPart, socket, "--workers", "1", "--duration", max(duration/8, s.Every).String()); err == nil {
+			if closed, _, err = b.loaded(ctx, stallsPart, socket, b.loadFile(), "--workers", "1", "--duration", max(duration/8, s.Every).String()); err == nil {
 				b.loads.Stalls = append(b.loads.Stalls, found(s, open, closed))
 			}
 		}
@@ -164,7 +169,7 @@ type ratePoint struct {
 }
 
 func (b *bench) rates(ctx context.Context) error {
-	socket, stop, err := b.stalling(ctx, stall.Schedule{})
+	socket, stop, err := b.stalling(ctx, stall.Schedule{}, 0)
 	if err != nil {
 		return err
 	}
@@ -172,7 +177,7 @@ func (b *bench) rates(ctx context.Context) error {
 	for rep := range b.RateRepetitions {
 		for _, rate := range rotate([]int{loadRate / 20, loadRate}, rep) {
 			b.note("%s: repetition %d of %d, %d calls/s", ratePart, rep+1, b.RateRepetitions, rate)
-			d, _, err := b.loaded(ctx, ratePart, socket, "--rate", strconv.Itoa(rate), "--duration", b.RateTime.String())
+			d, _, err := b.loaded(ctx, ratePart, socket, b.loadFile(), "--rate", strconv.Itoa(rate), "--duration", b.RateTime.String())
 			if err != nil {
 				return err
 			}
@@ -190,14 +195,14 @@ type lengthPoint struct {
 
 // lengths measures a run, and one eight times as long.
 func (b *bench) lengths(ctx context.Context) error {
-	socket, stop, err := b.stalling(ctx, stall.Schedule{})
+	socket, stop, err := b.stalling(ctx, stall.Schedule{}, 0)
 	if err != nil {
 		return err
 	}
 	defer stop()
 	for _, d := range []time.Duration{b.StallTime / 10, b.StallTime * 8 / 10} {
 		b.note("%s: %v", lengthPart, d)
-		_, rss, err := b.loaded(ctx, lengthPart, socket, "--rate", "5000", "--duration", d.String())
+		_, rss, err := b.loaded(ctx, lengthPart, socket, b.loadFile(), "--rate", "5000", "--duration", d.String())
 		if err != nil {
 			return err
 		}
@@ -206,17 +211,127 @@ func (b *bench) lengths(ctx context.Context) error {
 	return nil
 }
 
+// The pairs: a server, and the same again, or one for which a call takes longer by a share. Each side is loaded in turns.
+const (
+	pairRuns   = 5
+	pairEffect = 0.05
+	pairTakes  = time.Millisecond
+	pairRest   = 100 * time.Microsecond // of a call, about, which is not the server's time for it
+	pairRate   = "500"
+)
+
+// pairPoint is a comparison.
+type pairPoint struct {
+	Slower bool   `json:"slower"`
+	Told   int    `json:"exit_code"`
+	Text   string `json:"text"`
+}
+
+// exitMissed is what sallyport load compare says of a side that is slower.
+const exitMissed = 99
+
+func (b *bench) pairs(ctx context.Context) error {
+	for pair := range b.Pairs {
+		for _, slower := range []bool{false, true} {
+			b.note("%s: %d of %d, slower: %v", pairsPart, pair+1, b.Pairs, slower)
+			p, err := b.pair(ctx, slower)
+			if err != nil {
+				return err
+			}
+			b.loads.Pairs = append(b.loads.Pairs, p)
+		}
+	}
+	return nil
+}
+
+func (b *bench) pair(ctx context.Context, slower bool) (p pairPoint, err error) {
+	root, err := os.MkdirTemp(b.root, "pair-")
+	if err != nil {
+		return p, err
+	}
+	defer os.RemoveAll(root)
+	takes, sockets := pairTakes, map[string]string{}
+	for _, side := range []string{"a", "b"} {
+		if slower && side == "b" {
+			takes += time.Duration(pairEffect * float64(pairTakes+pairRest))
+		}
+		socket, stop, err := b.stalling(ctx, stall.Schedule{}, takes)
+		if err != nil {
+			return p, err
+		}
+		defer stop()
+		sockets[side] = socket
+		if err := os.Mkdir(filepath.Join(root, side), 0o755); err != nil {
+			return p, err
+		}
+	}
+	for run := range pairRuns {
+		for _, side := range rotate([]string{"a", "b"}, run) {
+			file := filepath.Join(root, side, strconv.Itoa(run)+".json")
+			if _, _, err := b.loaded(ctx, pairsPart, sockets[side], file, "--rate", pairRate, "--duration", b.PairTime.String()); err != nil {
+				return p, err
+			}
+		}
+	}
+	text, told, err := b.tool(ctx, "load", "compare", "--min-effect", "2%", filepath.Join(root, "a"), filepath.Join(root, "b"))
+	return pairPoint{slower, told, text}, err
+}
+
+// searches search the capacity of a server whose capacity nobody else uses.
+func (b *bench) searches(ctx context.Context) error {
+	socket, stop, err := b.stalling(ctx, stall.Schedule{}, 200*time.Microsecond)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for rep := range b.Searches {
+		b.note("%s: %d of %d", searchPart, rep+1, b.Searches)
+		file := filepath.Join(b.root, "capacity.json")
+		text, told, err := b.tool(ctx, "load", "find-capacity", "--socket", socket, "--json", file, "--from", "1000", "--duration", b.ProbeTime.String(),
+			"--threshold", "p99 < 20ms", "--max-lag", "1m", "--max-in-flight", "16384", call, "work")
+		if err != nil {
+			return err
+		}
+		var found struct {
+			Rate float64 `json:"rate_per_second"`
+		}
+		written, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(written, &found)
+		}
+		if err != nil || told != 0 {
+			return fmt.Errorf("exit code %d: %w: %s", told, err, text)
+		}
+		b.loads.Found = append(b.loads.Found, found.Rate)
+	}
+	return nil
+}
+
+// tool runs sallyport, and gives what it said and its exit code.
+func (b *bench) tool(ctx context.Context, args ...string) (text string, told int, err error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "sallyport"), args...)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		err = nil
+	}
+	return string(out), cmd.ProcessState.ExitCode(), err
+}
+
 // loads are what the parts of the load tester found.
 type loads struct {
 	Stalls  []stallPoint  `json:"stalls,omitempty"`
 	Rates   []ratePoint   `json:"rates,omitempty"`
 	Lengths []lengthPoint `json:"lengths,omitempty"`
+	Pairs   []pairPoint   `json:"pairs,omitempty"`
+	Found   []float64     `json:"capacities_per_second,omitempty"`
 }
 
 func metText(is bool) string { return map[bool]string{true: "met", false: "**not met**"}[is] }
 
 // notes say what was found, and whether that is what was wanted.
-func (l loads) notes() (notes []string) {
+func (b *bench) loadNotes() (notes []string) {
+	l := b.loads
 	for _, p := range l.Stalls {
 		worst := stallPercent{}
 		var each []string
@@ -247,6 +362,29 @@ func (l loads) notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("sallyport load for %.0f s: %.1f MB resident at most; for %.0f s: %.1f MB; goal: no more than a quarter more, %s.",
 			short.Seconds, short.RSS/1e6, long.Seconds, long.RSS/1e6, metText(long.RSS <= 1.25*short.RSS)))
 	}
+	for _, slower := range []bool{false, true} {
+		all, alarms := 0, 0
+		for _, p := range l.Pairs {
+			if p.Slower == slower {
+				all++
+				alarms += map[bool]int{true: 1}[p.Told == exitMissed]
+			}
+		}
+		if all == 0 {
+			continue
+		}
+		what, met := "the same server twice: called slower", alarms == 0
+		if slower {
+			what, met = fmt.Sprintf("a server that is slower by %.0f %%: called slower", 100*pairEffect), alarms == all
+		}
+		notes = append(notes, fmt.Sprintf("sallyport load compare, %d runs of %v a side in turns, of %s in %d of %d pairs; goal: %s, %s.",
+			pairRuns, b.PairTime, what, alarms, all, map[bool]string{false: "none", true: "all"}[slower], metText(met)))
+	}
+	if n := len(l.Found); n > 0 {
+		low, high := slices.Min(l.Found), slices.Max(l.Found)
+		notes = append(notes, fmt.Sprintf("sallyport load find-capacity, %d times: %s to %s calls/s, %.1f %% apart; goal: at most 5 %%, %s.",
+			n, thousands(low), thousands(high), 100*(high-low)/median(l.Found), metText(high-low <= 0.05*median(l.Found))))
+	}
 	return notes
 }
 
@@ -255,7 +393,7 @@ func (b *bench) loadTool(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{stallsPart, b.stalls}, {ratePart, b.rates}, {lengthPart, b.lengths}} {
+	}{{stallsPart, b.stalls}, {ratePart, b.rates}, {lengthPart, b.lengths}, {pairsPart, b.pairs}, {searchPart, b.searches}} {
 		if slices.Contains(b.Parts, part.name) {
 			if err := part.run(ctx); err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)

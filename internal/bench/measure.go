@@ -19,7 +19,7 @@ import (
 )
 
 // The parts that --only chooses from, in the order they run.
-var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events", "policy", "decisions", stallsPart, ratePart, lengthPart}
+var parts = []string{"get-1", "get-64", "get-1024", "idle", "set", "qvm-ls", "list-1000", "starts", "events", "policy", "decisions", stallsPart, ratePart, lengthPart, pairsPart, searchPart}
 
 // plan is what to do, and for how long.
 type plan struct {
@@ -41,6 +41,10 @@ type plan struct {
 	StallTime        time.Duration   `json:"stall_ns"` // how long each server that stalls is loaded, about
 	RateTime         time.Duration   `json:"rate_ns"`
 	RateRepetitions  int             `json:"rate_repetitions"`
+	Pairs            int             `json:"pairs"`
+	PairTime         time.Duration   `json:"pair_ns"` // of each of a pair's runs
+	Searches         int             `json:"searches"`
+	ProbeTime        time.Duration   `json:"probe_ns"`
 	Parts            []string        `json:"parts"`
 	Servers          []kind          `json:"servers"`
 }
@@ -51,11 +55,13 @@ var (
 		Starts: 7, Rounds: 3, IdleRepetitions: 3, SetRepetitions: 7, EventRepetitions: 3, Warmup: 150 * time.Millisecond, Duration: 700 * time.Millisecond,
 		BlockedStarts: 200, Subscribers: 1000, Changes: 100, Fills: 12,
 		StallFors: []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second}, StallTime: 100 * time.Second, RateTime: 10 * time.Second, RateRepetitions: 5,
+		Pairs: 20, PairTime: 2 * time.Second, Searches: 5, ProbeTime: 2 * time.Second,
 	}
 	quick = plan{
 		Starts: 2, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 3, EventRepetitions: 1, Warmup: 150 * time.Millisecond, Duration: 500 * time.Millisecond,
 		BlockedStarts: 200, Subscribers: 1000, Changes: 50, Fills: 12,
 		StallFors: []time.Duration{10 * time.Millisecond, 100 * time.Millisecond}, StallTime: 8 * time.Second, RateTime: 2 * time.Second, RateRepetitions: 3,
+		Pairs: 1, PairTime: time.Second, Searches: 1, ProbeTime: time.Second,
 	}
 )
 

@@ -325,7 +325,7 @@ func (b *bench) notes(m machine) []string {
 	for _, c := range b.comparisons() {
 		notes = append(notes, c.String())
 	}
-	return append(append(notes, b.decisionNotes()...), b.loads.notes()...)
+	return append(append(notes, b.decisionNotes()...), b.loadNotes()...)
 }
 
 const setTolerance = 0.20

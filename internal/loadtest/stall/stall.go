@@ -21,6 +21,7 @@ type Schedule struct{ Every, For time.Duration }
 // whole request keeps all others waiting.
 type Server struct {
 	Schedule
+	Takes time.Duration // what it needs for each request, after which it takes the next
 	Reply []byte
 
 	base   time.Time
@@ -85,11 +86,17 @@ func (s *Server) answer(conn int, buffer []byte) {
 			break
 		}
 	}
-	for d := s.held(time.Since(s.base)); d > 0; d = s.held(time.Since(s.base)) { // again if a signal ended it
+	began := time.Since(s.base)
+	pause(began+s.held(began)+s.Takes, s.base)
+	_ = unix.Send(conn, s.Reply, unix.MSG_NOSIGNAL)
+}
+
+// pause waits until a time since base.
+func pause(until time.Duration, base time.Time) {
+	for d := until - time.Since(base); d > 0; d = until - time.Since(base) { // again if a signal ended it
 		ts := unix.NsecToTimespec(int64(d))
 		_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &ts, nil)
 	}
-	_ = unix.Send(conn, s.Reply, unix.MSG_NOSIGNAL)
 }
 
 // held is how long a request waits that comes at a time.
