@@ -12,12 +12,13 @@ import (
 
 // accompany has subscribers follow events, and clients misbehave, until ctx ends.
 func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
+	subscriber := subscribing - 1
 	for _, group := range d.s.Subscribers {
-		for n := range group.Count {
-			if n%d.o.Of != d.o.Part {
+		for range group.Count {
+			if subscriber++; subscriber%d.o.Of != d.o.Part {
 				continue
 			}
-			draw := d.s.NewDraw(n)
+			draw := d.newDraw(subscriber)
 			d.beside.Go(func() {
 				for ctx.Err() == nil {
 					d.subscribe(ctx, rec, group, draw)
@@ -27,7 +28,7 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 		}
 	}
 	for _, a := range d.s.Adversaries {
-		under := make(chan struct{}, a.Count)
+		under := make(chan struct{}, (a.Count-d.o.Part+d.o.Of-1)/d.o.Of) // this machine's share of them
 		d.beside.Go(func() {
 			every := time.NewTicker(max(time.Microsecond, time.Duration(float64(time.Second)/a.Rate*float64(d.o.Of))))
 			defer every.Stop()

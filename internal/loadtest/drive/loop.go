@@ -52,8 +52,7 @@ type flight struct {
 func (f *flight) call() *scenario.Call { return &f.job.item.Steps[f.job.step] }
 
 func newLoop(d *driver, thread int) (*loop, error) {
-	part, of := d.share(thread)
-	l := &loop{d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup), most: d.most()}
+	l := &loop{d: d, plan: d.newPlan(thread), rec: measure.NewRecorder(d.s.Warmup), most: d.most()}
 	l.oldest.prev, l.oldest.next = &l.oldest, &l.oldest
 	path := d.s.Target.Socket
 	if len(path) >= len(l.addr.Path) {
@@ -86,7 +85,6 @@ func (l *loop) run(ctx context.Context) error {
 	runtime.LockOSThread()                             // it sleeps in its own epoll; what follows is the thread's, which ends with it
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // to wake in time,
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)    // and before others, where that is allowed: it is little work, and not to be late
-	defer l.close()
 	var events [eventsAtOnce]unix.EpollEvent
 	for ctx.Err() == nil {
 		now := l.beginDue()
@@ -107,7 +105,6 @@ func (l *loop) run(ctx context.Context) error {
 	return nil
 }
 
-// close lets go of what is under way.
 func (l *loop) close() {
 	for f := l.oldest.next; f != &l.oldest; f = f.next {
 		if f.fd >= 0 {

@@ -205,7 +205,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 		Began: r.Began.UTC().Round(0), Seconds: r.Took.Seconds(), Lag: times(r.Lag), Events: r.Messages,
 		Machine: thisMachine(), Invalid: r.Invalid,
 	}
-	d.Overall.Histogram = Histogram{all.Total}
+	d.Overall.Histogram = Histogram{Histogram: all.Total}
 	if d.Seconds > 0 {
 		d.Offered, d.Reached = float64(r.Due)/d.Seconds, float64(d.Overall.Count-d.Overall.Errors)/d.Seconds
 	}
@@ -242,7 +242,7 @@ func groups(by By, r *measure.Result) (all []Group) {
 		g, errors := r.Of(func(k measure.Key) bool { return by.of(k) == name })
 		group := Group{by, name, figures(g, errors)}
 		if by == Method {
-			group.Histogram = Histogram{g.Total}
+			group.Histogram = Histogram{Histogram: g.Total}
 		}
 		all = append(all, group)
 	}
@@ -274,7 +274,7 @@ func windowOf(w *measure.Window, warmup time.Duration) Window {
 	all, errors := w.Count()
 	window := Window{
 		From: (w.From - warmup).Seconds(), Width: w.Width.Seconds(), Count: all, Errors: errors, Times: times(w.Total),
-		LagMax: micros(int64(w.Lag)), Outcomes: maps.Clone(w.Counts), Exceptions: map[string]uint64{}, Histogram: Packed{w.Total.Clone()},
+		LagMax: micros(int64(w.Lag)), Outcomes: maps.Clone(w.Counts), Exceptions: map[string]uint64{}, Histogram: Packed{PackedHistogram: w.Total.Clone()},
 	}
 	for kind, n := range w.Types {
 		window.Exceptions[printable(kind)] += n

@@ -256,9 +256,9 @@ func TestReadRefuses(t *testing.T) {
 	old, count := `"format": 1,`, `"count": 2000,`
 	require.Contains(t, whole, old)
 	require.Contains(t, whole, count)
-	dense, err := Histogram{measure.NewHistogram()}.MarshalText()
+	dense, err := Histogram{Histogram: measure.NewHistogram()}.MarshalText()
 	require.NoError(t, err)
-	narrow, err := Histogram{hdrhistogram.New(100, 1000, 3)}.MarshalText()
+	narrow, err := Histogram{Histogram: hdrhistogram.New(100, 1000, 3)}.MarshalText()
 	require.NoError(t, err)
 	for want, text := range map[string]string{
 		"EOF":                             "",
