@@ -4,8 +4,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -134,24 +132,18 @@ func (r *reading) table(n *yamlfile.Node) (table, error) {
 
 // file reads the whole of a file that a scenario names.
 func (r *reading) file(n *yamlfile.Node) (string, error) {
-	path, err := r.path(n)
+	name, err := fileName(n)
 	if err != nil {
 		return "", err
 	}
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() { // a pipe might never end
-		return "", n.Expected("a file that can be read, beside the scenario's or with its whole path")
-	}
-	f, err := os.Open(path)
+	text, err := r.beside.file(name)
 	if err != nil {
-		return "", n.Expected("a file that can be read, beside the scenario's or with its whole path")
+		return "", n.Expected("%s", err)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, mostFile+1))
-	if err != nil || len(data) > mostFile {
-		return "", n.Expected("a file of at most %d MiB", mostFile>>20)
+	if r.files += len(text); r.files > mostFiles {
+		return "", n.Expected("files of at most %d MiB in all, each counted as often as it is named", mostFiles>>20)
 	}
-	return string(data), nil
+	return text, nil
 }
 
 // template reads text with variables in it.
