@@ -12,13 +12,13 @@ import (
 
 // accompany has subscribers follow events, and clients misbehave, until ctx ends.
 func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
-	subscriber := subscribing - 1
+	subscriber := -1 // of all groups
 	for _, group := range d.s.Subscribers {
 		for range group.Count {
 			if subscriber++; subscriber%d.o.Of != d.o.Part {
 				continue
 			}
-			draw := d.newDraw(subscriber)
+			draw := d.newDraw(subscribing + subscriber)
 			d.beside.Go(func() {
 				for ctx.Err() == nil {
 					d.subscribe(ctx, rec, group, draw)
