@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/internal/loadtest/drive"
+	"sallyport/internal/loadtest/fleet"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
@@ -34,15 +35,16 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 		Use:   "load",
 		Short: "Load a daemon, and measure how it answers",
 		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return errors.New("expected a command: run or scenario") },
+		RunE:  func(*cobra.Command, []string) error { return errors.New("expected a command: run, agent or scenario") },
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadScenario(stdout))
+	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadAgent(stderr), newLoadScenario(stdout))
 	return cmd
 }
 
 func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 	var o scenario.Options
 	var files report.Files
+	var others fleetOptions
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
 		Short: "Make the calls of a scenario, or one call again and again",
@@ -52,14 +54,17 @@ At a rate, calls are due whether or not the server is ready for them, and each c
 stalls is as slow as those would find it who do not wait for each other. Workers make their next call when the one before is
 done. How late the tool itself was is measured, too; a run in which it was the bottleneck is INVALID.
 
-Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid; 99 a
+With --agents, other machines make the load together, each its share of the same arrivals, and what they measured is put
+together. An agent that is lost on the way makes the run invalid.
+
+Exit codes: 0; 2 usage, or a scenario that is none; 3 an agent that cannot make its share; 4 a result that cannot be written; 98 the run is invalid; 99 a
 threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
   sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
   sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, call, err := scenarioOf(o, args)
+			s, packed, call, err := scenarioOf(o, args, len(others.agents) > 0)
 			if err != nil {
 				return err
 			}
@@ -71,9 +76,15 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 					return err
 				}
 			}
-			return load(s, files, stdout, stderr)
+			packed.Socket = s.Target.Socket
+			run, err := others.maker(packed)
+			if err != nil {
+				return err
+			}
+			return load(run, s, files, stdout, stderr)
 		},
 	}
+	others.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.Target.Socket, "socket", "", "`PATH` of the daemon's socket (default as for sallyport call)")
 	f.StringVar(&o.Source, "source", "dom0", "the qube that calls, by `NAME`")
@@ -97,21 +108,29 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 	return cmd
 }
 
-// scenarioOf is the scenario in a file, or of the one call that the command line has, and a call of it.
-func scenarioOf(o scenario.Options, args []string) (s *scenario.Scenario, call string, err error) {
-	checks := scenario.Checks{Method: aMethod, Threshold: aThreshold}
+// scenarioOf is the scenario in a file, or of the one call that the command line has, and a call of it. For other machines, it
+// leaves the target's files unread.
+func scenarioOf(o scenario.Options, args []string, others bool) (s *scenario.Scenario, packed *scenario.Packed, call string, err error) {
 	if o.Rate == 0 && o.Workers == 0 && len(args) == 1 {
-		if s, err = scenario.Read(args[0], checks); err != nil {
-			return nil, "", fail(exitUsage, "%v", err)
+		if packed = new(scenario.Packed); others {
+			s, packed, err = scenario.Pack(args[0], checks())
+		} else {
+			s, err = scenario.Read(args[0], checks())
 		}
-		return s, s.Mix[0].Steps[0].Method, nil
+		if err != nil {
+			return nil, nil, "", fail(exitUsage, "%v", err)
+		}
+		return s, packed, s.Mix[0].Steps[0].Method, nil
 	}
 	if o.Call = args[0]; len(args) > 1 {
 		o.Dest = args[1]
 	}
-	s, err = scenario.Simple(o, checks)
-	return s, o.Call, err
+	s, err = scenario.Simple(o, checks())
+	return s, &scenario.Packed{Options: &o}, o.Call, err
 }
+
+// checks are of the methods that daemons serve, and of thresholds.
+func checks() scenario.Checks { return scenario.Checks{Method: aMethod, Threshold: aThreshold} }
 
 func newLoadScenario(stdout io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
@@ -160,16 +179,19 @@ func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held 
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
-func load(s *scenario.Scenario, files report.Files, stdout, stderr io.Writer) error {
+func load(run maker, s *scenario.Scenario, files report.Files, stdout, stderr io.Writer) error {
 	raiseDescriptors()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	r, err := drive.Run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
+	r, err := run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
 		all, wrong := p.Recent.Count()
 		fmt.Fprintf(stderr, "%3.0f of %.0f s: %d calls/s, %d errors, p50 %v, p99 %v, %d under way\n", p.At.Seconds(), p.Of.Seconds(), all, wrong,
 			time.Duration(p.Recent.Total.ValueAtPercentile(50)).Round(time.Microsecond), time.Duration(p.Recent.Total.ValueAtPercentile(99)).Round(time.Microsecond), p.InFlight)
 	}})
+	if errors.As(err, new(*fleet.AgentError)) {
+		return fail(exitNoDaemon, "load: %v", err)
+	}
 	if err != nil {
 		return fail(exitUsage, "load: %v", err)
 	}

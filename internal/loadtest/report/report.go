@@ -46,7 +46,12 @@ import (
 //	reached_per_second    calls that ended as expected
 //	lag                   how late the tool itself began calls
 //	events                that subscribers read
-//	machine               that the tool ran on: cpus, kernel, go
+//	machine               that the tool ran on: cpus, kernel, go; with agents, that of their coordinator
+//	agents                that made the load together; left out: one machine did
+//	  name, due           its address, and calls that were due there
+//	  lag                 how late it began them
+//	  began_within_us     the longest time that may have passed between the word to all to begin and its beginning
+//	  lost                why what it measured is not known; left out: it is
 //	verdicts              of each threshold: what was measured, whether it held, and why not
 //	invalid               why all this says nothing about the server; left out: it does
 //
@@ -78,6 +83,7 @@ type Document struct {
 	Lag      Times     `json:"lag"`
 	Events   uint64    `json:"events,omitempty"`
 	Machine  Machine   `json:"machine"`
+	Agents   []Agent   `json:"agents,omitempty"`
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 	Invalid  []string  `json:"invalid,omitempty"`
 }
@@ -186,6 +192,15 @@ type Machine struct {
 	Go     string `json:"go"`
 }
 
+// Agent is one of the machines that made a load together.
+type Agent struct {
+	Name   string  `json:"name"`
+	Due    uint64  `json:"due"`
+	Lag    Times   `json:"lag"`
+	Within float64 `json:"began_within_us"`
+	Lost   string  `json:"lost,omitempty"`
+}
+
 // Verdict is what became of a threshold.
 type Verdict struct {
 	Threshold string `json:"threshold"`
@@ -221,6 +236,9 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 			i.Calls = append(i.Calls, printable(call.Method))
 		}
 		d.Mix = append(d.Mix, i)
+	}
+	for _, a := range r.Agents {
+		d.Agents = append(d.Agents, Agent{a.Name, a.Due, times(a.Lag), micros(int64(a.Within)), a.Lost})
 	}
 	for k, n := range r.Beside {
 		d.Beside = append(d.Beside, Beside{k.Method, k.Outcome, printable(k.Type), n})

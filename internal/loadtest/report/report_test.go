@@ -63,6 +63,7 @@ func result() *measure.Result {
 func document() Document {
 	r := result()
 	r.Invalid = []string{"the tool was the bottleneck: <b>it rained</b>"}
+	r.Agents = []measure.Agent{{Name: "load1:8644", Due: 2000, Lag: r.Lag, Within: 310 * time.Microsecond}, {Name: "load2:8644", Lag: measure.NewHistogram(), Lost: "<i>it rained</i>"}}
 	d := Of(mixed, r)
 	d.Machine = Machine{2, "Linux 6.1", "go1.26"}
 	d.Verdicts = []Verdict{

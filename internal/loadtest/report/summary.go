@@ -29,6 +29,18 @@ func (d Document) WriteSummary(w io.Writer) error {
 		fmt.Fprintf(&b, "events read: %d\n", d.Events)
 	}
 	fmt.Fprintf(&b, "times count from when a call was due; the tool began calls late by %s at most, 99.9 %% by less than %s\n", span(d.Lag.Max), span(d.Lag.P999))
+	apart := 0.0
+	for _, a := range d.Agents {
+		if a.Lost != "" {
+			fmt.Fprintf(&b, "agent %s: LOST: %s\n", a.Name, a.Lost)
+			continue
+		}
+		fmt.Fprintf(&b, "agent %s: %d calls were due; late by %s at most, 99.9 %% by less than %s\n", a.Name, a.Due, span(a.Lag.Max), span(a.Lag.P999))
+		apart = max(apart, a.Within)
+	}
+	if len(d.Agents) > 1 {
+		fmt.Fprintf(&b, "agents began within %s of each other\n", span(apart))
+	}
 	for _, v := range d.Verdicts {
 		fmt.Fprintf(&b, "%s: %s\n", v.word(), v.text())
 	}
