@@ -378,6 +378,12 @@ func TestSharesAddUp(t *testing.T) {
 	_, err := Run(context.Background(), s, Options{Part: 1, Of: 4, Threads: 2})
 	require.NoError(t, err)
 	assert.LessOrEqual(t, server.most.Load(), int64(2))
+
+	s = plain(target, rate(10, 300*time.Millisecond), item(call("fine")))
+	s.Timeout, s.Adversaries = 20*time.Millisecond, []scenario.Adversary{{Kind: scenario.Flood, Rate: 1000, Count: 2}}
+	r, err := Run(context.Background(), s, Options{Part: 2, Of: 3})
+	require.NoError(t, err)
+	assert.Empty(t, r.Beside, "two others have the two adversaries")
 }
 
 // TestARunBeginsWhenItIsTold, after all is prepared; if it is not to begin, nothing is left of it.

@@ -105,7 +105,7 @@ func (a *Agent) run(ctx context.Context, l *link, hearing *sync.WaitGroup) (answ
 	if err := l.say(message{Kind: hello, Version: version}); err != nil {
 		return message{}, err
 	}
-	m, err := l.hear(mostLong, begin)
+	m, err := l.hear(mostLong, assign)
 	if err != nil {
 		return no(refused, err)
 	}
@@ -128,7 +128,11 @@ func (a *Agent) run(ctx context.Context, l *link, hearing *sync.WaitGroup) (answ
 			select {
 			case <-told:
 			case <-ctx.Done():
-				return context.Cause(ctx)
+				select {
+				case <-told: // and to stop, at once
+				default:
+					return context.Cause(ctx)
+				}
 			}
 			a.Tell(fmt.Sprintf("%s: share %d of %d of %s", l.RemoteAddr(), m.Job.Part+1, m.Job.Of, clean(s.Name)))
 			return l.say(message{Kind: begun})

@@ -75,7 +75,7 @@ func (c *Coordinator) Run(ctx context.Context, s *scenario.Scenario, o drive.Opt
 
 // gather has all agents prepare their shares.
 func (c *Coordinator) gather(ctx context.Context) ([]*remote, error) {
-	ctx, cancel := context.WithTimeout(ctx, gathering)
+	ctx, cancel := context.WithTimeoutCause(ctx, gathering, fmt.Errorf("it was not ready within %v", gathering))
 	defer cancel()
 	remotes, errs := make([]*remote, len(c.Agents)), make([]error, len(c.Agents))
 	var all sync.WaitGroup
@@ -95,15 +95,15 @@ func (c *Coordinator) gather(ctx context.Context) ([]*remote, error) {
 func (c *Coordinator) prepare(ctx context.Context, r *remote, part int) error {
 	conn, err := (&tls.Dialer{Config: c.TLS}).DialContext(ctx, "tcp", r.name)
 	if err != nil {
-		return err
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	r.link = &link{Conn: conn.(*tls.Conn)}
 	going := context.AfterFunc(ctx, func() { _ = r.link.NetConn().Close() })
 	if err := c.agree(r.link, part); err != nil {
-		return cmp.Or(ctx.Err(), err)
+		return cmp.Or(context.Cause(ctx), err)
 	}
 	if !going() {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (c *Coordinator) agree(l *link, part int) error {
 	case m.Version != version:
 		return fmt.Errorf("it speaks version %d of what agents speak, and not %d: it is of another sallyport", m.Version, version)
 	}
-	if err := l.say(message{Kind: begin, Job: &job{part, len(c.Agents), c.Scenario}}); err != nil {
+	if err := l.say(message{Kind: assign, Job: &job{part, len(c.Agents), c.Scenario}}); err != nil {
 		return err
 	}
 	if m, err = l.hear(mostShort, ready, refused); err == nil && m.Kind == refused {
@@ -178,7 +178,7 @@ func merged(remotes []*remote) *measure.Result {
 		a := measure.Agent{Name: r.name, Within: r.within, Lag: measure.NewHistogram()}
 		if r.result == nil {
 			a.Lost = clean(r.lost.Error())
-			all.Invalid = append(all.Invalid, fmt.Sprintf("agent %s was lost, and what it measured: %s", r.name, a.Lost))
+			all.Invalid = append(all.Invalid, fmt.Sprintf("agent %s was lost with what it measured: %s", r.name, a.Lost))
 		} else {
 			a.Due, a.Lag = r.result.Due, r.result.Lag
 			for i, why := range r.result.Invalid {

@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +46,7 @@ type kind string
 const (
 	hello    kind = "hello"
 	refused  kind = "refused"
-	begin    kind = "job"
+	assign   kind = "job"
 	ready    kind = "ready"
 	proceed  kind = "go"
 	begun    kind = "begun"
@@ -95,7 +96,7 @@ const (
 // check finds what no sender would leave out, or say.
 func (m *message) check() error {
 	switch {
-	case m.Kind == begin && (m.Job == nil || m.Job.Scenario == nil || m.Job.Of < 1 || m.Job.Of > mostAgents || m.Job.Part < 0 || m.Job.Part >= m.Job.Of):
+	case m.Kind == assign && (m.Job == nil || m.Job.Scenario == nil || m.Job.Of < 1 || m.Job.Of > mostAgents || m.Job.Part < 0 || m.Job.Part >= m.Job.Of):
 		return errors.New("a job without a scenario, or a share of it")
 	case m.Kind == under && (m.Progress == nil || m.Progress.Recent == nil || m.Progress.InFlight < 0):
 		return errors.New("progress without figures")
@@ -191,8 +192,11 @@ func (l *link) hear(most uint32, kinds ...kind) (*message, error) {
 		return nil, err
 	}
 	m, err := read(l, most, kinds...)
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		err = errors.New("it ended the connection")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("it was silent for %v", patience)
 	}
 	return m, err
 }
