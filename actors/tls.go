@@ -80,11 +80,7 @@ func openRemote(d *Daemon, settings *Remote) (*remote, error) {
 	}
 	t := &remote{
 		d: d, settings: *settings, bridges: map[*bridge]bool{},
-		config: &tls.Config{
-			Certificates: []tls.Certificate{settings.Certificate}, ClientCAs: settings.ClientCAs,
-			ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
-			SessionTicketsDisabled: true, // each connection proves anew who it is
-		},
+		config: endpoint.ServerTLS(settings.Certificate, settings.ClientCAs),
 		socket: &socket{name: "tls", kind: stages.Admin, closed: make(chan struct{}), drained: make(chan struct{})},
 	}
 	t.settings.Connections = orDefault(t.settings.Connections, 128)

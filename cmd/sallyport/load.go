@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/internal/loadtest/drive"
+	"sallyport/internal/loadtest/fleet"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
@@ -29,16 +30,17 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 		Short: "Load a daemon, and measure how it answers",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("expected a command: run, record, replay, compare, find-capacity or scenario")
+			return errors.New("expected a command: run, agent, record, replay, compare, find-capacity or scenario")
 		},
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadRecord(env, stderr), newLoadReplay(env, stdout, stderr), newLoadCompare(stdout),
-		newLoadCapacity(env, stdout), newLoadScenario(stdout))
+	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadAgent(stderr), newLoadRecord(env, stderr), newLoadReplay(env, stdout, stderr),
+		newLoadCompare(stdout), newLoadCapacity(env, stdout), newLoadScenario(stdout))
 	return cmd
 }
 
 func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 	var l loadFlags
+	var others fleetFlags
 	var out outputs
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
@@ -48,23 +50,32 @@ func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command
 At a rate, calls are due whether or not the server is ready for them, and each counts from when it was due: a server that
 stalls is as slow as those would find it who do not wait for each other. Workers make their next call when the one before is
 done. How late the tool itself was is measured, too; a run in which it was the bottleneck is INVALID.
+
+With --agents, other machines make the load together, each its share of the same arrivals, and what they measured is put
+together. An agent that is lost on the way makes the run invalid.
 ` + aboutTargets + `
-Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid; 99 a
-threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
+Exit codes: 0; 2 usage, or a scenario that is none; 3 an agent that cannot make its share; 4 a result that cannot be
+written; 98 the run is invalid; 99 a threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
   sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
   sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch
   sallyport load run --socket other.sock --request ping.txt --content ^pong --rate 100 ping`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			l.remote = len(others.agents) > 0
 			s, err := l.scenario(cmd, args, env)
 			if err != nil {
 				return err
 			}
-			return load(s, out, stdout, stderr)
+			run, err := others.maker(l.packed)
+			if err != nil {
+				return err
+			}
+			return load(run, s, out, stdout, stderr)
 		},
 	}
 	l.flags(cmd)
+	others.flags(cmd)
 	f := cmd.Flags()
 	f.Float64Var(&l.Rate, "rate", 0, "`N` calls per second")
 	f.IntVar(&l.Workers, "workers", 0, "`N` workers")
@@ -111,7 +122,7 @@ func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held 
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
-func load(s *scenario.Scenario, out outputs, stdout, stderr io.Writer) error {
+func load(run maker, s *scenario.Scenario, out outputs, stdout, stderr io.Writer) error {
 	raiseDescriptors()
 	ctx, stop := untilTold()
 	defer stop()
@@ -119,11 +130,14 @@ func load(s *scenario.Scenario, out outputs, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r, err := drive.Run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
+	r, err := run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
 		all, wrong := p.Recent.Count()
 		fmt.Fprintf(stderr, "%3.0f of %.0f s: %d calls/s, %d errors, p50 %v, p99 %v, %d under way\n", p.At.Seconds(), p.Of.Seconds(), all, wrong,
 			time.Duration(p.Recent.Total.ValueAtPercentile(50)).Round(time.Microsecond), time.Duration(p.Recent.Total.ValueAtPercentile(99)).Round(time.Microsecond), p.InFlight)
 	}})
+	if errors.As(err, new(*fleet.AgentError)) {
+		return fail(exitNoDaemon, "load: %v", err)
+	}
 	if err != nil {
 		return fail(exitUsage, "load: %v", err)
 	}

@@ -26,9 +26,12 @@ reply that is not empty, or that --content matches.
 // loadFlags are the flags of a command that makes a load, which a scenario's file describes, or they do for one call.
 type loadFlags struct {
 	scenario.Options
+	request string // --request
 	tls     tlsFlags
-	addr    string   // --tls
-	without []string // flags that are not for a scenario's file, which says it itself
+	addr    string           // --tls
+	without []string         // flags that are not for a scenario's file, which says it itself
+	remote  bool             // other machines make the load, and know themselves how to prove who they are
+	packed  *scenario.Packed // the scenario, for them
 }
 
 func (l *loadFlags) flags(cmd *cobra.Command) {
@@ -36,7 +39,7 @@ func (l *loadFlags) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&l.Source, "source", "dom0", "the qube that calls, by `NAME`")
 	f.StringVar(&l.Payload, "payload", "", "`TEXT` to send with each call")
-	f.StringVar(&l.Request, "request", "", "`FILE` of what to send instead of a call of the Admin API")
+	f.StringVar(&l.request, "request", "", "`FILE` of what to send instead of a call of the Admin API")
 	f.StringVar(&l.Expect, "expect", "ok", "what replies are to be: ok, any, or the `TYPE` of an exception; all else counts as an error")
 	f.StringVar(&l.Content, "content", "", "`REGEXP` that the content of an OK is to match, or the reply to --request")
 	f.BoolVar(&l.Poisson, "poisson", false, "at a rate: at random times, independent of each other")
@@ -85,20 +88,39 @@ func (l *loadFlags) scenario(cmd *cobra.Command, args []string, env func(string)
 				return nil, fail(exitUsage, "--%s: expected it without a scenario's file, which says it itself: %s", name, args[0])
 			}
 		}
-		if s, err = scenario.Read(args[0], checks); err != nil {
+		if l.remote {
+			s, l.packed, err = scenario.Pack(args[0], checks)
+		} else {
+			s, err = scenario.Read(args[0], checks)
+		}
+		if err != nil {
 			return nil, fail(exitUsage, "%v", err)
 		}
 		err = s.Override(l.Options, checks)
 	} else {
+		if l.request != "" {
+			if l.Request, err = scenario.ReadRequest(l.request); err != nil {
+				return nil, err
+			}
+		}
 		if l.Call = args[0]; len(args) > 1 {
 			l.Dest = args[1]
 		}
 		s, err = scenario.Simple(l.Options, checks)
 	}
+	if err == nil {
+		err = usualTarget(s, s.Mix[0].Steps[0].Method, env)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return s, usualTarget(s, s.Mix[0].Steps[0].Method, env)
+	if l.remote {
+		if l.packed == nil {
+			l.packed = new(scenario.Packed)
+		}
+		l.packed.Options, l.packed.Socket = l.Options, s.Target.Socket
+	}
+	return s, nil
 }
 
 // usualTarget has a scenario that names nobody call the daemon of this machine that serves a method.
@@ -124,6 +146,12 @@ func (l *loadFlags) target() (err error) {
 		return errors.New("--tls: expected it, or --socket, and not both")
 	}
 	l.Target.Addr = l.addr
+	if l.remote {
+		if l.tls != (tlsFlags{}) {
+			err = errors.New("--cert, --key, --ca and --server-name: expected them without --agents, which have their own")
+		}
+		return err
+	}
 	l.Target.TLS, err = l.tls.config("--tls", l.addr)
 	return err
 }
@@ -138,7 +166,7 @@ func (l *loadFlags) isFile(args []string) bool {
 		return true
 	}
 	method, _, _ := strings.Cut(args[0], "+")
-	return l.Rate == 0 && l.Workers == 0 && l.Request == "" && !aMethod(method)
+	return l.Rate == 0 && l.Workers == 0 && l.request == "" && !aMethod(method)
 }
 
 // aMethod reports whether daemons serve a method, be it a drill.

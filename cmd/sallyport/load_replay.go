@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/internal/loadtest/drive"
 	"sallyport/internal/loadtest/scenario"
 	"sallyport/internal/loadtest/trace"
 )
@@ -41,7 +42,7 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 			if err := usualTarget(s, firstMethod(s), env); err != nil {
 				return err
 			}
-			return load(s, out, stdout, stderr)
+			return load(drive.Run, s, out, stdout, stderr)
 		},
 	}
 	f := cmd.Flags()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,9 @@ func TestMain(m *testing.M) {
 //	                                    "daemon.log"; halt ends it. With -tls it listens at $DAEMON, too; it is certified by
 //	                                    ca.pem, and knows the certificates admin.pem, for dom0, and work.pem, for work, but
 //	                                    not stranger.pem
-//	await SOCKET                        wait until somebody listens there
+//	fleet N                             certificates of N agents of a load test (agent.pem), which are to listen at $AGENT1 and
+//	                                    on, and of a coordinator (coordinator.pem), signed by fleet.pem
+//	await SOCKET                        wait until somebody listens there, or at that HOST:PORT
 //	streams N                           wait until that daemon has so many subscribers
 //	runs [FLAGS] DIR N MEDIAN           what N runs of load run --json would have written; see made
 //	exits CODE COMMAND...               run COMMAND, which must end with that code
@@ -65,6 +68,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"daemon": scriptDaemon, "serve": scriptServe, "await": scriptAwait, "streams": scriptStreams, "halt": scriptHalt, "exits": scriptExits, "runs": scriptRuns,
+			"fleet": scriptFleet,
 		},
 	})
 }
@@ -131,12 +135,33 @@ func remoteIn(dir string) (*actors.Remote, error) {
 			testcert.Write(dir, "stranger", testcert.NewAuthority().Client("admin.example")))
 }
 
+func scriptFleet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fleet N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	var addresses []string
+	for i := range n {
+		// of this process alone, so that nobody else takes the port
+		addresses = append(addresses, fmt.Sprintf("127.%d.%d.%d", os.Getpid()>>8&0xff, os.Getpid()&0xff, i+1))
+		ts.Setenv(fmt.Sprint("AGENT", i+1), addresses[i]+":8644")
+	}
+	a, dir := testcert.NewAuthority(), ts.MkAbs(".")
+	ts.Check(errors.Join(a.Write(dir, "fleet"), testcert.Write(dir, "coordinator", a.Client("coordinator")),
+		testcert.Write(dir, "agent", a.Certify(x509.ExtKeyUsageServerAuth, time.Hour, addresses...))))
+}
+
 func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await SOCKET")
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if c, err := net.Dial("unix", ts.MkAbs(args[0])); err == nil {
+		network, address := "unix", ts.MkAbs(args[0])
+		if _, _, err := net.SplitHostPort(args[0]); err == nil {
+			network, address = "tcp", args[0]
+		}
+		if c, err := net.Dial(network, address); err == nil {
 			_ = c.Close()
 			return
 		}

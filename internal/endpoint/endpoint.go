@@ -2,6 +2,8 @@
 package endpoint
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -11,6 +13,16 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// ServerTLS is how a server proves who it is, and has clients prove it: with a certificate that one of those authorities has
+// signed, over TLS 1.3.
+func ServerTLS(certificate tls.Certificate, clients *x509.CertPool) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{certificate}, ClientCAs: clients,
+		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
+		SessionTicketsDisabled: true, // each connection proves anew who it is
+	}
+}
 
 // ErrExists says that somebody listens on a socket already.
 var ErrExists = errors.New("another daemon listens there already")

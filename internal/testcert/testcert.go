@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -43,12 +44,12 @@ func (a *Authority) Pool() *x509.CertPool {
 	return p
 }
 
-// Server signs a certificate for the server of that name.
+// Server signs a certificate for the server of that name, or address.
 func (a *Authority) Server(name string) tls.Certificate {
 	return a.Certify(x509.ExtKeyUsageServerAuth, time.Hour, name)
 }
 
-// Client signs a certificate for a client of those names; those with a colon are URIs.
+// Client signs a certificate for a client of those names; those with a colon are URIs, unless they are addresses.
 func (a *Authority) Client(names ...string) tls.Certificate {
 	return a.Certify(x509.ExtKeyUsageClientAuth, time.Hour, names...)
 }
@@ -62,7 +63,9 @@ func (a *Authority) Certify(usage x509.ExtKeyUsage, life time.Duration, names ..
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(life),
 	}
 	for _, n := range names {
-		if strings.Contains(n, ":") {
+		if ip := net.ParseIP(n); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else if strings.Contains(n, ":") {
 			template.URIs = append(template.URIs, must(url.Parse(n)))
 		} else {
 			template.DNSNames = append(template.DNSNames, n)

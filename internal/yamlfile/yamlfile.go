@@ -98,6 +98,15 @@ type Node struct {
 // ReadFile reads the file at path. What is wrong with its content is an *Error; what keeps it from being read is an
 // error that begins with its path.
 func ReadFile(path string) (*Node, error) {
+	data, err := Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return Read(path, data)
+}
+
+// Load gives what Read is to read of the file at path: all of it, unless it is too large. An error begins with the path.
+func Load(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, unread(path, err)
@@ -107,7 +116,7 @@ func ReadFile(path string) (*Node, error) {
 	if err != nil {
 		return nil, unread(path, err)
 	}
-	return Read(path, data)
+	return data, nil
 }
 
 // unread drops the operation that an error of package os begins with.

@@ -19,7 +19,7 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 			if n++; n%d.o.Of != d.o.Part {
 				continue
 			}
-			draw := d.s.NewDraw(n)
+			draw := d.newDraw(subscribing + n)
 			if group.For > 0 {
 				d.stay.Go(func() {
 					pause(ctx, group.At-d.now())
@@ -37,7 +37,7 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 		}
 	}
 	for _, a := range d.s.Adversaries {
-		under := make(chan struct{}, a.Count)
+		under := make(chan struct{}, (a.Count-d.o.Part+d.o.Of-1)/d.o.Of) // this machine's share of them
 		d.beside.Go(func() {
 			every := time.NewTicker(max(time.Microsecond, time.Duration(float64(time.Second)/a.Rate*float64(d.o.Of))))
 			defer every.Stop()

@@ -28,6 +28,7 @@ import (
 type Options struct {
 	Threads  int            // of the tool; 0: one for each core, but for one
 	Part, Of int            // which share of the load is made here, of how many; Of 0: all of it
+	Ready    func() error   // called when all is prepared: the run begins when it returns, unless with an error; nil: at once
 	Progress func(Progress) // called about each second, by one goroutine; nil: nobody looks
 }
 
@@ -56,6 +57,7 @@ type maker interface {
 	run(ctx context.Context) error
 	recorder() *measure.Recorder
 	inFlight() int
+	close() // lets go of what is under way, once run has returned, or instead of it
 }
 
 // Run makes the load and gives what it measured. If ctx ends early, that is what was measured until then. An error is only
@@ -66,8 +68,18 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 		o.Threads = max(1, runtime.NumCPU()-1)
 	}
 	d := &driver{s: s, o: o, end: s.Load.Duration()}
+	defer func() {
+		for _, m := range d.makers {
+			m.close()
+		}
+	}()
 	if err := d.prepare(); err != nil {
 		return nil, err
+	}
+	if o.Ready != nil {
+		if err := o.Ready(); err != nil {
+			return nil, err
+		}
 	}
 	procs := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(procs)
@@ -130,12 +142,13 @@ func (d *driver) most() int {
 	if d.s.Load.Closed {
 		return math.MaxInt
 	}
-	return max(1, d.s.MaxInFlight/d.o.Threads)
+	return max(1, d.s.MaxInFlight/d.o.Threads/d.o.Of)
 }
 
-// share is which part of all arrivals, workers or the like a thread of this machine has, and of how many.
+// share is which part of all arrivals, workers or the like a thread of this machine has, and of how many. Together, the
+// threads have each Of'th, from Part on, however many they are: other machines may have more.
 func (d *driver) share(thread int) (part, of int) {
-	return d.o.Part*d.o.Threads + thread, d.o.Of * d.o.Threads
+	return d.o.Part + d.o.Of*thread, d.o.Of * d.o.Threads
 }
 
 // look shows how it goes, until the load is over.

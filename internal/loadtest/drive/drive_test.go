@@ -354,21 +354,80 @@ func TestAFullBacklogIsWaitedFor(t *testing.T) {
 	assert.EqualValues(t, 600, r.Due)
 }
 
-// TestSharesAddUp: what several machines do together is the whole load.
+// TestSharesAddUp: what several machines do together is the whole load, though one has more threads than the others, and
+// no more calls are under way than on one machine.
 func TestSharesAddUp(t *testing.T) {
 	l, target := targets["unix"](t)
 	server := serve(t, l)
 	all := measure.NewResult()
 	for part := range 3 {
-		r, err := Run(context.Background(), plain(target, rate(1000, 50*time.Millisecond), item(call("fine"))), Options{Part: part, Of: 3, Threads: 2})
+		r, err := Run(context.Background(), plain(target, rate(1000, 50*time.Millisecond), item(call("fine"))), Options{Part: part, Of: 3, Threads: 1 + part})
 		require.NoError(t, err)
-		assert.NotZero(t, r.Due)
+		assert.InDelta(t, 17, r.Due, 1)
 		all.Merge(r)
 	}
 	assert.EqualValues(t, 50, all.Due)
 	seen := server.requests()
 	assert.Len(t, seen, 50)
 	assert.Equal(t, []byte("fine dom0 name work\x00"), []byte(seen[0]))
+
+	l, target = targets["unix"](t)
+	server = serve(t, l)
+	s := plain(target, rate(1000, 50*time.Millisecond), item(call("held")))
+	s.MaxInFlight, s.Timeout = 8, 100*time.Millisecond
+	_, err := Run(context.Background(), s, Options{Part: 1, Of: 4, Threads: 2})
+	require.NoError(t, err)
+	assert.LessOrEqual(t, server.most.Load(), int64(2))
+
+	s = plain(target, rate(10, 300*time.Millisecond), item(call("fine")))
+	s.Timeout, s.Adversaries = 20*time.Millisecond, []scenario.Adversary{{Kind: scenario.Flood, Rate: 1000, Count: 2}}
+	r, err := Run(context.Background(), s, Options{Part: 2, Of: 3})
+	require.NoError(t, err)
+	assert.Empty(t, r.Beside, "two others have the two adversaries")
+}
+
+// TestARunBeginsWhenItIsTold, after all is prepared; if it is not to begin, nothing is left of it.
+func TestARunBeginsWhenItIsTold(t *testing.T) {
+	l, target := targets["unix"](t)
+	server := serve(t, l)
+	s := plain(target, rate(1000, 50*time.Millisecond), item(call("fine")))
+	var begun time.Time
+	r, err := Run(context.Background(), s, Options{Ready: func() error {
+		time.Sleep(100 * time.Millisecond)
+		assert.Empty(t, server.requests())
+		begun = time.Now()
+		return nil
+	}})
+	require.NoError(t, err)
+	assert.EqualValues(t, 50, r.Due)
+	assert.False(t, r.Began.Before(begun))
+
+	descriptors := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(all)
+	}
+	before := descriptors()
+	for range 100 {
+		_, err = Run(context.Background(), s, Options{Threads: 2, Ready: func() error { return io.ErrClosedPipe }})
+		assert.ErrorIs(t, err, io.ErrClosedPipe)
+	}
+	assert.Less(t, descriptors(), before+100)
+
+	s.Target.Socket = strings.Repeat("x", 200)
+	_, err = Run(context.Background(), s, Options{Ready: func() error {
+		assert.Fail(t, "nothing is ready")
+		return nil
+	}})
+	assert.ErrorContains(t, err, "the path of a unix socket")
+}
+
+// TestNamesAreShort: a server cannot fill the tool's memory with them.
+func TestNamesAreShort(t *testing.T) {
+	w := &words{}
+	short := strings.Repeat("x", measure.MostName)
+	assert.Equal(t, short, w.of([]byte(short)))
+	assert.Equal(t, "(longer than 256 bytes)", w.of([]byte(short+"x")))
 }
 
 // TestAnEndGivesWhatRan, also if the server holds what is under way.

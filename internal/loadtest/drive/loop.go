@@ -52,8 +52,7 @@ type flight struct {
 func (f *flight) call() *scenario.Call { return &f.job.item.Steps[f.job.step] }
 
 func newLoop(d *driver, thread int) (*loop, error) {
-	part, of := d.share(thread)
-	l := &loop{d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup), most: d.most()}
+	l := &loop{d: d, plan: d.newPlan(thread), rec: measure.NewRecorder(d.s.Warmup), most: d.most()}
 	l.oldest.prev, l.oldest.next = &l.oldest, &l.oldest
 	path := d.s.Target.Socket
 	if len(path) >= len(l.addr.Path) {
@@ -93,7 +92,6 @@ func (l *loop) run(ctx context.Context) error {
 		a.Runtime = uint64(slice)
 		_ = unix.SchedSetAttr(0, a, 0) // where the kernel knows of it, from 6.12 on
 	}
-	defer l.close()
 	var events [eventsAtOnce]unix.EpollEvent
 	for ctx.Err() == nil {
 		now := l.beginDue()
@@ -114,7 +112,6 @@ func (l *loop) run(ctx context.Context) error {
 	return nil
 }
 
-// close lets go of what is under way.
 func (l *loop) close() {
 	for f := l.oldest.next; f != &l.oldest; f = f.next {
 		if f.fd >= 0 {

@@ -45,9 +45,11 @@ type job struct {
 	worker int // of all workers; -1: an arrival
 }
 
-// newPlan makes the plan of the thread that has that part of all.
-func newPlan(s *scenario.Scenario, part, of int) *plan {
-	p := &plan{s: s, end: s.Load.Duration(), draw: s.NewDraw(part)}
+// newPlan makes the plan of a thread of this machine.
+func (d *driver) newPlan(thread int) *plan {
+	part, of := d.share(thread)
+	s := d.s
+	p := &plan{s: s, end: d.end, draw: d.newDraw(part)}
 	for i := range s.Mix {
 		p.weights += s.Mix[i].Weight
 	}
@@ -85,8 +87,16 @@ func scheduled(s *scenario.Scenario, part, of int) arrivals {
 	}
 }
 
-// poisson is apart from all numbers of threads.
-const poisson = 1 << 63
+// What chance is of, apart from threads, which count from zero over all machines.
+const (
+	poisson     = 1 << 63
+	subscribing = 1 << 62 // and on, for each subscriber
+)
+
+// newDraw makes the Draw of a thread or subscriber, of which no other has the number, on any machine.
+func (d *driver) newDraw(number int) *scenario.Draw {
+	return d.s.NewDraw(number).Share(d.o.Part, d.o.Of)
+}
 
 // recorded gives that part of the arrivals that s has one by one.
 func recorded(s *scenario.Scenario, part, of int) arrivals {

@@ -34,7 +34,7 @@ func TestRecordedArrivals(t *testing.T) {
 		of := rapid.IntRange(1, 4).Draw(t, "threads")
 		var got []string
 		for part := range of {
-			p, rec := newPlan(s, part, of), measure.NewRecorder(0)
+			p, rec := (&driver{s: s, o: Options{Of: 1, Threads: of}}).newPlan(part), measure.NewRecorder(0)
 			for due, more := p.next(); more; due, more = p.next() {
 				_, early := p.begin(due-1, rec, true)
 				require.False(t, early)

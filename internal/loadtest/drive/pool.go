@@ -26,15 +26,15 @@ type pool struct {
 }
 
 func newPool(d *driver, thread int) *pool {
-	part, of := d.share(thread)
 	return &pool{
-		d: d, plan: newPlan(d.s, part, of), rec: measure.NewRecorder(d.s.Warmup),
+		d: d, plan: d.newPlan(thread), rec: measure.NewRecorder(d.s.Warmup),
 		most: d.most(), woken: make(chan struct{}, 1),
 	}
 }
 
 func (p *pool) recorder() *measure.Recorder { return p.rec }
 func (p *pool) inFlight() int               { return int(p.under.Load()) }
+func (p *pool) close()                      {} // run has waited for all
 
 func (p *pool) run(ctx context.Context) error {
 	var calls sync.WaitGroup

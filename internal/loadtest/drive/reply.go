@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -47,10 +48,17 @@ func exceptionOf(reply []byte) ([]byte, bool) {
 	return rest[:end], end > 0
 }
 
-// words keeps the texts that keys are made of, so that counting a call allocates nothing. It is for one goroutine.
+// words keeps the texts that keys are made of, so that counting a call allocates nothing, and has no long ones, which a
+// server might fill the memory with. It is for one goroutine.
 type words struct{ known map[string]string }
 
+// tooLong stands for what is.
+var tooLong = fmt.Sprintf("(longer than %d bytes)", measure.MostName)
+
 func (w *words) of(b []byte) string {
+	if len(b) > measure.MostName {
+		return tooLong
+	}
 	if s, ok := w.known[string(b)]; ok {
 		return s
 	}

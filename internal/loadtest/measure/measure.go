@@ -60,8 +60,11 @@ type Sample struct {
 // Highest is the longest time that is told apart from longer ones.
 const Highest = 10 * time.Minute
 
+// lowest is the shortest, in nanoseconds.
+const lowest = 100
+
 // NewHistogram makes a histogram of nanoseconds from 100 ns to Highest, to three digits: about 200 KiB.
-func NewHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(100, int64(Highest), 3) }
+func NewHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(lowest, int64(Highest), 3) }
 
 // Group is what was measured of the calls of one Key. Times count from the intended start, so that a call that could not
 // begin in time, since the server stalled, is as slow as its caller found it.
@@ -89,7 +92,9 @@ func (g *Group) add(o Outcome, s Sample) {
 	}
 }
 
-func newPacked() *hdrhistogram.PackedHistogram { return hdrhistogram.NewPacked(100, int64(Highest), 2) }
+func newPacked() *hdrhistogram.PackedHistogram {
+	return hdrhistogram.NewPacked(lowest, int64(Highest), 2)
+}
 
 func record(h interface{ RecordValue(int64) error }, d time.Duration) {
 	_ = h.RecordValue(int64(min(max(d, 0), Highest))) // which is in range
@@ -108,12 +113,13 @@ type Window struct {
 	From   time.Duration // since the run began
 	Width  time.Duration
 	Counts map[Outcome]uint64
-	Types  map[string]uint64             // of exceptions
+	Types  map[string]uint64             // of exceptions, at most MostTypes and "other"
 	Total  *hdrhistogram.PackedHistogram // of the Timed ones
 	Lag    time.Duration                 // the longest time that the tool was late
 }
 
-func newWindow(from, width time.Duration) *Window {
+// NewWindow is one in which nothing has ended.
+func NewWindow(from, width time.Duration) *Window {
 	return &Window{from, width, map[Outcome]uint64{}, map[string]uint64{}, newPacked(), 0}
 }
 
@@ -123,10 +129,18 @@ func (w *Window) Merge(other *Window) {
 		w.Counts[o] += n
 	}
 	for t, n := range other.Types {
-		w.Types[t] += n
+		w.count(t, n)
 	}
 	w.Total.Merge(other.Total)
 	w.Lag = max(w.Lag, other.Lag)
+}
+
+// count counts exceptions of a type.
+func (w *Window) count(kind string, n uint64) {
+	if _, known := w.Types[kind]; !known && len(w.Types) >= MostTypes {
+		kind = "other"
+	}
+	w.Types[kind] += n
 }
 
 // Count is how many calls ended in it, and how many of them in error.
@@ -150,11 +164,23 @@ type Result struct {
 	Messages uint64                  // events that subscribers read
 	Beside   map[Key]uint64          // what clients got that misbehave, by misdeed; apart from all else
 	Invalid  []string                // why the run says nothing about the server; none: it does
+	Agents   []Agent                 // that made it together; none: one machine made it
+}
+
+// Agent is what is to be known of a machine that made a part of a load.
+type Agent struct {
+	Name   string                  // HOST:PORT, as it was reached
+	Due    uint64                  // calls that it was to begin
+	Lag    *hdrhistogram.Histogram // how late it began them
+	Within time.Duration           // it began its part at most so long after it was told to, when all were
+	Lost   string                  // why nothing is known of what it measured; empty: all is
 }
 
 // What keeps a Result small, however long the run is.
 const (
 	MostGroups  = 200 // Keys; more of them are counted under "other"
+	MostTypes   = 50  // of exceptions in a Window; more of them are counted under "other"
+	MostName    = 256 // bytes of what whoever records takes from a reply, or a list of sources, for a Key
 	MostWindows = 600 // when there are more, each two become one
 )
 
@@ -180,6 +206,14 @@ func (r *Result) group(k Key) *Group {
 	return g
 }
 
+// beside counts what clients got that misbehave.
+func (r *Result) beside(k Key, n uint64) {
+	if _, known := r.Beside[k]; !known && len(r.Beside) >= MostGroups {
+		k.Type = "other"
+	}
+	r.Beside[k] += n
+}
+
 // window finds the window of a time, or makes it and those before it.
 func (r *Result) window(at time.Duration) *Window {
 	width := FirstWidth
@@ -191,7 +225,7 @@ func (r *Result) window(at time.Duration) *Window {
 		width *= 2
 	}
 	for time.Duration(len(r.Windows))*width <= at {
-		r.Windows = append(r.Windows, newWindow(time.Duration(len(r.Windows))*width, width))
+		r.Windows = append(r.Windows, NewWindow(time.Duration(len(r.Windows))*width, width))
 	}
 	return r.Windows[at/width]
 }
@@ -201,7 +235,7 @@ func (r *Result) widen() {
 	var wide []*Window
 	for i, w := range r.Windows {
 		if i%2 == 0 {
-			wide = append(wide, newWindow(w.From, 2*w.Width))
+			wide = append(wide, NewWindow(w.From, 2*w.Width))
 		}
 		wide[i/2].Merge(w)
 	}
@@ -218,7 +252,7 @@ func (r *Result) Merge(other *Result) {
 		r.group(k).Merge(g)
 	}
 	for k, n := range other.Beside {
-		r.Beside[k] += n
+		r.beside(k, n)
 	}
 	r.Lag.Merge(other.Lag)
 	for _, w := range other.Windows {
@@ -232,11 +266,14 @@ func (r *Result) Merge(other *Result) {
 			r.Invalid = append(r.Invalid, why)
 		}
 	}
+	r.Agents = append(r.Agents, other.Agents...)
 }
 
 // Keys are the keys of all groups, in an order that does not change.
-func (r *Result) Keys() []Key {
-	return slices.SortedFunc(maps.Keys(r.Groups), func(a, b Key) int {
+func (r *Result) Keys() []Key { return sorted(r.Groups) }
+
+func sorted[V any](by map[Key]V) []Key {
+	return slices.SortedFunc(maps.Keys(by), func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Method, b.Method), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Type, b.Type))
 	})
 }
@@ -266,7 +303,7 @@ type Recorder struct {
 
 // NewRecorder makes a Recorder that does not measure what is due before from.
 func NewRecorder(from time.Duration) *Recorder {
-	return &Recorder{from: from, result: NewResult(), recent: newWindow(0, 0)}
+	return &Recorder{from: from, result: NewResult(), recent: NewWindow(0, 0)}
 }
 
 // Add counts a call that has ended.
@@ -276,7 +313,7 @@ func (r *Recorder) Add(k Key, s Sample) {
 	for _, w := range r.windows(s.Done) {
 		w.Counts[k.Outcome]++
 		if k.Type != "" {
-			w.Types[k.Type]++
+			w.count(k.Type, 1)
 		}
 		if k.Outcome.Timed() {
 			record(w.Total, s.Done-s.Intended)
@@ -311,7 +348,7 @@ func (r *Recorder) Read() {
 func (r *Recorder) Beside(k Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.result.Beside[k]++
+	r.result.beside(k, 1)
 }
 
 func (r *Recorder) windows(at time.Duration) [2]*Window {
@@ -320,7 +357,7 @@ func (r *Recorder) windows(at time.Duration) [2]*Window {
 
 // Recent is what ended since it was called the last time. From and Width are for the caller to set.
 func (r *Recorder) Recent() *Window {
-	recent := newWindow(0, 0) // before the lock, for which the calls wait
+	recent := NewWindow(0, 0) // before the lock, for which the calls wait
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	recent, r.recent = r.recent, recent

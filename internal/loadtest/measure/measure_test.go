@@ -113,18 +113,22 @@ func TestMemoryIsBounded(t *testing.T) {
 	r := NewRecorder(0)
 	for n := range 5000 {
 		at := time.Duration(n) * time.Minute
+		r.Add(Key{Method: "m", Outcome: Unexpected, Type: fmt.Sprint("t", n)}, Sample{Done: time.Hour})
+		r.Beside(Key{Method: "m", Outcome: OK, Type: fmt.Sprint("t", n)})
 		r.Add(Key{Method: fmt.Sprint("m", n), Outcome: OK}, Sample{Intended: at, Done: at})
 	}
 	result := r.Result()
 	assert.LessOrEqual(t, len(result.Groups), MostGroups+len(Outcomes))
 	assert.LessOrEqual(t, len(result.Windows), MostWindows)
 	all, _ := result.Of(func(Key) bool { return true })
-	assert.EqualValues(t, 5000, all.Count)
+	assert.EqualValues(t, 10000, all.Count)
+	assert.Len(t, result.Beside, MostGroups+1)
 	var seen uint64
 	for i, w := range result.Windows {
 		n, _ := w.Count()
 		assert.Equal(t, time.Duration(i)*w.Width, w.From)
 		seen += n
+		assert.LessOrEqual(t, len(w.Types), MostTypes+1)
 	}
-	assert.EqualValues(t, 5000, seen)
+	assert.EqualValues(t, 10000, seen)
 }

@@ -125,7 +125,7 @@ func fewer(windows []Window) (joined []Window) {
 	each := (len(windows) + mostWindows - 1) / mostWindows
 	for i, w := range windows {
 		if i%each == 0 {
-			w.Histogram = Packed{w.Histogram.Clone()}
+			w.Histogram = Packed{PackedHistogram: w.Histogram.Clone()}
 			joined = append(joined, w)
 			continue
 		}

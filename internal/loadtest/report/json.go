@@ -7,53 +7,14 @@ import (
 	"io"
 	"slices"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"sallyport/internal/loadtest/measure"
 )
 
-// Histogram is a distribution of nanoseconds to three digits, as measure.NewHistogram makes them. Its text is HdrHistogram
-// V2, compressed and in base64, as other programs read it.
-type Histogram struct{ *hdrhistogram.Histogram }
-
-// Packed is one to two digits.
-type Packed struct{ *hdrhistogram.PackedHistogram }
-
-// MarshalText is what encoding/json asks for.
-func (h Histogram) MarshalText() ([]byte, error) { return h.EncodeV2() }
-
-// MarshalText is what encoding/json asks for.
-func (p Packed) MarshalText() ([]byte, error) { return p.EncodeV2() }
-
-// UnmarshalText refuses histograms of another range, which could not be merged exactly.
-func (h *Histogram) UnmarshalText(text []byte) (err error) {
-	if h.Histogram, err = hdrhistogram.Decode(text); err != nil {
-		return fmt.Errorf("histogram: %w", err)
-	}
-	return sameRange(h, 3)
-}
-
-// UnmarshalText refuses histograms of another range, which could not be merged exactly.
-func (p *Packed) UnmarshalText(text []byte) (err error) {
-	if p.PackedHistogram, err = hdrhistogram.DecodePacked(text); err != nil {
-		return fmt.Errorf("histogram: %w", err)
-	}
-	return sameRange(p, 2)
-}
-
-// made is a histogram as measure makes them.
-var made = measure.NewHistogram()
-
-func sameRange(h interface {
-	LowestTrackableValue() int64
-	HighestTrackableValue() int64
-	SignificantFigures() int64
-}, digits int64) error {
-	if h.LowestTrackableValue() != made.LowestTrackableValue() || h.HighestTrackableValue() != made.HighestTrackableValue() || h.SignificantFigures() != digits {
-		return fmt.Errorf("histogram: expected one from %d to %d, to %d digits", made.LowestTrackableValue(), made.HighestTrackableValue(), digits)
-	}
-	return nil
-}
+// Histogram and Packed are distributions as measure encodes them.
+type (
+	Histogram = measure.Histogram
+	Packed    = measure.Packed
+)
 
 // WriteJSON writes d, exactly.
 func (d Document) WriteJSON(w io.Writer) error {

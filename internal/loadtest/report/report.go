@@ -46,7 +46,12 @@ import (
 //	reached_per_second    calls that ended as expected
 //	lag                   how late the tool itself began calls
 //	events                that subscribers read
-//	machine               that the tool ran on: cpus, kernel, go
+//	machine               that the tool ran on: cpus, kernel, go; with agents, that of their coordinator
+//	agents                that made the load together; left out: one machine did
+//	  name, due           its address, and calls that were due there
+//	  lag                 how late it began them
+//	  began_within_us     the longest time that may have passed between the word to all to begin and its beginning
+//	  lost                why what it measured is not known; left out: it is
 //	notes                 what else is to be known, such as what was left out
 //	server                what the daemon itself told, if it was asked; see Server
 //	  source              log or metrics
@@ -84,6 +89,7 @@ type Document struct {
 	Lag      Times     `json:"lag"`
 	Events   uint64    `json:"events,omitempty"`
 	Machine  Machine   `json:"machine"`
+	Agents   []Agent   `json:"agents,omitempty"`
 	Notes    []string  `json:"notes,omitempty"`
 	Server   []Server  `json:"server,omitempty"`
 	Verdicts []Verdict `json:"verdicts,omitempty"`
@@ -194,6 +200,15 @@ type Machine struct {
 	Go     string `json:"go"`
 }
 
+// Agent is one of the machines that made a load together.
+type Agent struct {
+	Name   string  `json:"name"`
+	Due    uint64  `json:"due"`
+	Lag    Times   `json:"lag"`
+	Within float64 `json:"began_within_us"`
+	Lost   string  `json:"lost,omitempty"`
+}
+
 // Verdict is what became of a threshold.
 type Verdict struct {
 	Threshold string `json:"threshold"`
@@ -213,7 +228,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 		Began: r.Began.UTC().Round(0), Seconds: r.Took.Seconds(), Lag: times(r.Lag), Events: r.Messages,
 		Machine: thisMachine(), Notes: s.Notes, Invalid: r.Invalid,
 	}
-	d.Overall.Histogram = Histogram{all.Total}
+	d.Overall.Histogram = Histogram{Histogram: all.Total}
 	if d.Seconds > 0 {
 		d.Offered, d.Reached = float64(r.Due)/d.Seconds, float64(d.Overall.Count-d.Overall.Errors)/d.Seconds
 	}
@@ -238,6 +253,9 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 		}
 		d.Mix = append(d.Mix, i)
 	}
+	for _, a := range r.Agents {
+		d.Agents = append(d.Agents, Agent{a.Name, a.Due, times(a.Lag), micros(int64(a.Within)), a.Lost})
+	}
 	for k, n := range r.Beside {
 		d.Beside = append(d.Beside, Beside{k.Method, k.Outcome, printable(k.Type), n})
 	}
@@ -258,7 +276,7 @@ func groups(by By, r *measure.Result) (all []Group) {
 		g, errors := r.Of(func(k measure.Key) bool { return by.of(k) == name })
 		group := Group{by, name, figures(g, errors)}
 		if by == Method {
-			group.Histogram = Histogram{g.Total}
+			group.Histogram = Histogram{Histogram: g.Total}
 		}
 		all = append(all, group)
 	}
@@ -290,7 +308,7 @@ func windowOf(w *measure.Window, warmup time.Duration) Window {
 	all, errors := w.Count()
 	window := Window{
 		From: (w.From - warmup).Seconds(), Width: w.Width.Seconds(), Count: all, Errors: errors, Times: times(w.Total),
-		LagMax: micros(int64(w.Lag)), Outcomes: maps.Clone(w.Counts), Exceptions: map[string]uint64{}, Histogram: Packed{w.Total.Clone()},
+		LagMax: micros(int64(w.Lag)), Outcomes: maps.Clone(w.Counts), Exceptions: map[string]uint64{}, Histogram: Packed{PackedHistogram: w.Total.Clone()},
 	}
 	for kind, n := range w.Types {
 		window.Exceptions[printable(kind)] += n

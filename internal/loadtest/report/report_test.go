@@ -63,6 +63,7 @@ func result() *measure.Result {
 func document() Document {
 	r := result()
 	r.Invalid = []string{"the tool was the bottleneck: <b>it rained</b>"}
+	r.Agents = []measure.Agent{{Name: "load1:8644", Due: 2000, Lag: r.Lag, Within: 310 * time.Microsecond}, {Name: "load2:8644", Lag: measure.NewHistogram(), Lost: "<i>it rained</i>"}}
 	d := Of(mixed, r)
 	d.Machine = Machine{2, "Linux 6.1", "go1.26"}
 	d.Notes = []string{"skipped, since they are no calls: 7 <b>times</b>"}
@@ -272,9 +273,9 @@ func TestReadRefuses(t *testing.T) {
 	old, count := `"format": 1,`, `"count": 2000,`
 	require.Contains(t, whole, old)
 	require.Contains(t, whole, count)
-	dense, err := Histogram{measure.NewHistogram()}.MarshalText()
+	dense, err := Histogram{Histogram: measure.NewHistogram()}.MarshalText()
 	require.NoError(t, err)
-	narrow, err := Histogram{hdrhistogram.New(100, 1000, 3)}.MarshalText()
+	narrow, err := Histogram{Histogram: hdrhistogram.New(100, 1000, 3)}.MarshalText()
 	require.NoError(t, err)
 	for want, text := range map[string]string{
 		"EOF":                             "",

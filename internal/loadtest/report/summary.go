@@ -35,6 +35,18 @@ func (d Document) WriteSummary(w io.Writer) error {
 	for _, s := range d.Server {
 		s.summarize(&b, d.Overall.Times)
 	}
+	apart := 0.0
+	for _, a := range d.Agents {
+		if a.Lost != "" {
+			fmt.Fprintf(&b, "agent %s: LOST: %s\n", a.Name, a.Lost)
+			continue
+		}
+		fmt.Fprintf(&b, "agent %s: %d calls were due; late by %s at most, 99.9 %% by less than %s\n", a.Name, a.Due, Span(a.Lag.Max), Span(a.Lag.P999))
+		apart = max(apart, a.Within)
+	}
+	if len(d.Agents) > 1 {
+		fmt.Fprintf(&b, "agents began within %s of each other\n", Span(apart))
+	}
 	for _, v := range d.Verdicts {
 		fmt.Fprintf(&b, "%s: %s\n", v.word(), v.text())
 	}

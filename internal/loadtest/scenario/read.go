@@ -1,7 +1,11 @@
 package scenario
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -44,15 +48,23 @@ const (
 	mostWorkers     = 1 << 16
 	mostText        = 1 << 20
 	mostFile        = 4 << 20
+	mostFiles       = 256 << 20 // all together, each as often as it is named
 	longest         = 1000 * time.Hour
 )
 
 // reading is a scenario that is being read. Templates are read last, when all variables are known, wherever they stand.
 type reading struct {
 	s      *Scenario
-	dir    string // that files are relative to
+	beside beside
 	checks Checks
 	named  map[string]*Variable
+	files  int // bytes of them that were read
+}
+
+// beside is what the files are that a scenario names. Errors say what was expected.
+type beside interface {
+	file(name string) (string, error) // its content
+	clientTLS(addr, certificate, key, authority, name string) (*tls.Config, error)
 }
 
 // Read reads the scenario in file. What is wrong with its content is a *yamlfile.Error, which names the file, the line, the
@@ -63,11 +75,11 @@ func Read(file string, checks Checks) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	return read(root, filepath.Dir(file), checks)
+	return read(root, onDisk{filepath.Dir(file)}, checks)
 }
 
-func read(root *yamlfile.Node, dir string, checks Checks) (*Scenario, error) {
-	r := &reading{&Scenario{Timeout: defaultTimeout, MaxInFlight: defaultMaxInFlight, MaxLag: defaultMaxLag}, dir, checks, map[string]*Variable{}}
+func read(root *yamlfile.Node, beside beside, checks Checks) (*Scenario, error) {
+	r := &reading{&Scenario{Timeout: defaultTimeout, MaxInFlight: defaultMaxInFlight, MaxLag: defaultMaxLag}, beside, checks, map[string]*Variable{}, 0}
 	s := r.s
 	var version, seed int
 	model, arrivals := "open", "constant"
@@ -238,9 +250,9 @@ func (r *reading) target(n *yamlfile.Node) (Target, error) {
 	err := n.Fields(
 		yamlfile.Optional("socket", &t.Socket, yamlfile.String),
 		yamlfile.Optional("connect", &t.Addr, yamlfile.String),
-		yamlfile.Optional("certificate", &certificate, r.path),
-		yamlfile.Optional("key", &key, r.path),
-		yamlfile.Optional("authority", &authority, r.path),
+		yamlfile.Optional("certificate", &certificate, fileName),
+		yamlfile.Optional("key", &key, fileName),
+		yamlfile.Optional("authority", &authority, fileName),
 		yamlfile.Optional("server_name", &name, yamlfile.String),
 		yamlfile.Optional("plain", &t.Plain, yamlfile.Bool),
 	)
@@ -252,21 +264,53 @@ func (r *reading) target(n *yamlfile.Node) (Target, error) {
 	case t.Socket == "" && t.Addr == "" && !t.Plain:
 		return t, n.Expected("one of the keys socket, connect")
 	case t.Addr != "":
-		if t.TLS, err = ClientTLS(t.Addr, certificate, key, authority, name); err != nil {
-			return t, n.Expected("%s", errors.Unwrap(err))
+		if t.TLS, err = r.beside.clientTLS(t.Addr, certificate, key, authority, name); err != nil {
+			return t, n.Expected("%s", err)
 		}
 	}
 	return t, nil
 }
 
-// path reads the path of a file.
-func (r *reading) path(n *yamlfile.Node) (string, error) {
-	p, err := yamlfile.String(n)
-	if err == nil && p == "" {
+// fileName reads the name of a file.
+func fileName(n *yamlfile.Node) (string, error) {
+	name, err := yamlfile.String(n)
+	if err == nil && name == "" {
 		err = n.Expected("a file")
 	}
-	if !filepath.IsAbs(p) {
-		p = filepath.Join(r.dir, p)
+	return name, err
+}
+
+// onDisk are files on this machine; those without a whole path are in dir.
+type onDisk struct{ dir string }
+
+func (d onDisk) path(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
 	}
-	return p, err
+	return filepath.Join(d.dir, name)
+}
+
+func (d onDisk) clientTLS(addr, certificate, key, authority, name string) (*tls.Config, error) {
+	c, err := ClientTLS(addr, d.path(certificate), d.path(key), d.path(authority), name)
+	return c, errors.Unwrap(err)
+}
+
+// file reads the whole of a file.
+func (d onDisk) file(name string) (string, error) {
+	unread := errors.New("a file that can be read, beside the scenario's or with its whole path")
+	path := d.path(name)
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() { // a pipe might never end
+		return "", unread
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", unread
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, mostFile+1))
+	if err != nil || len(data) > mostFile {
+		return "", fmt.Errorf("a file of at most %d MiB", mostFile>>20)
+	}
+	return string(data), nil
 }

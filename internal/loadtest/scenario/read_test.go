@@ -279,12 +279,9 @@ func TestSimple(t *testing.T) {
 	}
 }
 
-// TestSimplePlain: the file is a template, as in a scenario's file, and what belongs to the Admin API is refused.
+// TestSimplePlain: the request is a template, as in a scenario's file, and what belongs to the Admin API is refused.
 func TestSimplePlain(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "r")
-	write := func(text string) { require.NoError(t, os.WriteFile(file, []byte(text), 0o600)) }
-	fine := scenario.Options{Call: "any name", Request: file, Target: scenario.Target{Socket: "x"}, Source: "dom0", Expect: "ok", Content: "^y", Rate: 1, Duration: time.Second}
-	write("{{x}}\n")
+	fine := scenario.Options{Call: "any name", Request: "{{x}}\n", Target: scenario.Target{Socket: "x"}, Source: "dom0", Expect: "ok", Content: "^y", Rate: 1, Duration: time.Second}
 	s, err := scenario.Simple(fine, checks)
 	require.NoError(t, err)
 	assert.Equal(t, scenario.Target{Socket: "x", Plain: true}, s.Target)
@@ -297,16 +294,26 @@ func TestSimplePlain(t *testing.T) {
 		"--source: expected it without --request, since it is of the Admin API":                  func(o *scenario.Options) { o.Source = "work" },
 		"--payload: expected it without --request, since it is of the Admin API":                 func(o *scenario.Options) { o.Payload = "x" },
 		"--expect: expected it without --request, since it is of the Admin API":                  func(o *scenario.Options) { o.Expect, o.Content = "ProtocolError", "" },
-		"--request: expected a file that can be read":                                            func(o *scenario.Options) { o.Request = filepath.Dir(file) },
-		"--request: expected a file with something in it":                                        func(*scenario.Options) { write("") },
-		"--request: expected no variable, since there are none; {{ and }} are braces themselves": func(*scenario.Options) { write("{x}") },
+		"--request: expected no variable, since there are none; {{ and }} are braces themselves": func(o *scenario.Options) { o.Request = "{x}" },
 	} {
 		o := fine
-		write("x")
 		change(&o)
 		_, err := scenario.Simple(o, checks)
 		assert.EqualError(t, err, want)
 	}
+}
+
+func TestReadRequest(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r")
+	require.NoError(t, os.WriteFile(file, []byte("x\n"), 0o600))
+	text, err := scenario.ReadRequest(file)
+	require.NoError(t, err)
+	assert.Equal(t, "x\n", text)
+	_, err = scenario.ReadRequest(filepath.Dir(file))
+	assert.ErrorContains(t, err, "--request: expected a file that can be read")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err = scenario.ReadRequest(file)
+	assert.EqualError(t, err, "--request: expected a file with something in it")
 }
 
 func TestOverride(t *testing.T) {

@@ -35,7 +35,7 @@ type Scenario struct {
 type Target struct {
 	Socket string      // path of a unix socket; empty: TLS
 	Addr   string      // HOST:PORT
-	TLS    *tls.Config // of Addr
+	TLS    *tls.Config `json:"-"` // of Addr
 	Plain  bool        // the protocol is not the Admin API: a request ends with a half-close, a reply with the close
 }
 

@@ -13,7 +13,7 @@ import (
 type Options struct {
 	Target      Target // which is plain if there is a Request
 	Call        string // METHOD or METHOD+ARG; as all texts here, without variables. With a Request, its name
-	Request     string // a file of what a plain target is sent, in which {{ and }} are braces, as in that of a scenario
+	Request     string // what a plain target is sent, in which {{ and }} are braces
 	Dest        string // empty: dom0
 	Source      string // empty: dom0
 	Payload     string
@@ -180,13 +180,18 @@ func (o Options) plain(expect Expect) (Call, error) {
 		}
 	}
 	expected := func(format string, args ...any) error { return fmt.Errorf("--request: expected "+format, args...) }
-	text, err := readFile(o.Request, "a file that can be read", expected)
-	if err != nil {
-		return Call{}, err
-	}
-	request, err := (&reading{}).parse(text, expected)
-	if err == nil && text == "" {
-		err = expected("a file with something in it")
-	}
+	request, err := (&reading{}).parse(o.Request, expected)
 	return Call{Method: o.Call, Request: request, Expect: expect}, err
+}
+
+// ReadRequest reads the file of a Request. Its error begins with the flag.
+func ReadRequest(file string) (string, error) {
+	text, err := onDisk{}.file(file)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("--request: expected %w", err)
+	case text == "":
+		return "", errors.New("--request: expected a file with something in it")
+	}
+	return text, nil
 }

@@ -41,7 +41,7 @@ func (t Template) Append(b []byte, d *Draw) []byte {
 		if p := &t.parts[i]; p.of == nil {
 			b = append(b, p.text...)
 		} else {
-			b = p.of.append(b, p.column, d.of(p.of))
+			b = p.of.append(b, p.column, d.value(p.of))
 		}
 	}
 	return b
@@ -58,18 +58,19 @@ type Variable struct {
 	next    atomic.Uint64
 }
 
-func (v *Variable) draw(r *rand.Rand) uint64 {
+func (v *Variable) draw(d *Draw) uint64 {
 	of := v.span
 	if v.rows != nil {
 		of = uint64(len(v.rows))
 	}
-	switch {
-	case !v.inOrder:
-		return r.Uint64N(of)
-	case of == 0:
-		return v.next.Add(1) - 1
+	if !v.inOrder {
+		return d.random.Uint64N(of)
 	}
-	return (v.next.Add(1) - 1) % of
+	next := d.part + d.of*(v.next.Add(1)-1)
+	if of == 0 {
+		return next
+	}
+	return next % of
 }
 
 func (v *Variable) append(b []byte, column int, drawn uint64) []byte {
@@ -82,15 +83,24 @@ func (v *Variable) append(b []byte, column int, drawn uint64) []byte {
 // Draw is what the variables are for one arrival: the same in all fields of all its calls. It is for one goroutine, and
 // is used again for the next arrival after Next.
 type Draw struct {
-	random *rand.Rand
-	drawn  []uint64
-	known  []bool
+	random   *rand.Rand
+	drawn    []uint64
+	known    []bool
+	part, of uint64 // which of all the values in order are for this machine: each of'th, from part on
 }
 
 // NewDraw makes the Draw of one thread of a driver.
 func (s *Scenario) NewDraw(thread int) *Draw {
 	n := len(s.variables)
-	return &Draw{rand.New(rand.NewPCG(s.Seed, uint64(thread))), make([]uint64, n), make([]bool, n)}
+	return &Draw{rand.New(rand.NewPCG(s.Seed, uint64(thread))), make([]uint64, n), make([]bool, n), 0, 1}
+}
+
+// Share has d give each of'th value only of what is drawn in order, beginning with the one of index part: several machines,
+// each with a part of its own, give each value once. All Draws of a machine have the same share, and each, over all machines, a
+// thread of its own, so that no two have the same chance.
+func (d *Draw) Share(part, of int) *Draw {
+	d.part, d.of = uint64(part), uint64(of)
+	return d
 }
 
 // Next forgets what was drawn.
@@ -99,14 +109,14 @@ func (d *Draw) Next() { clear(d.known) }
 // Random is for other choices of that arrival.
 func (d *Draw) Random() *rand.Rand { return d.random }
 
-func (d *Draw) of(v *Variable) uint64 {
+func (d *Draw) value(v *Variable) uint64 {
 	if !d.known[v.index] {
-		d.known[v.index], d.drawn[v.index] = true, v.draw(d.random)
+		d.known[v.index], d.drawn[v.index] = true, v.draw(d)
 	}
 	return d.drawn[v.index]
 }
 
 // Fork makes another Draw for the same goroutine, which shares nothing with d but its chance.
 func (d *Draw) Fork() *Draw {
-	return &Draw{d.random, make([]uint64, len(d.drawn)), make([]bool, len(d.known))}
+	return &Draw{d.random, make([]uint64, len(d.drawn)), make([]bool, len(d.known)), d.part, d.of}
 }

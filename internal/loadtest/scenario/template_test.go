@@ -103,6 +103,29 @@ func TestCountersAreUnique(t *testing.T) {
 	assert.Equal(t, map[string]int{"1 a": 1334, "2 b": 1333, "3 c,d": 1333}, rows)
 }
 
+// TestMachinesShareCounters: together they give what one would, each value once, in order on each.
+func TestMachinesShareCounters(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		of, each := rapid.IntRange(1, 5).Draw(rt, "machines"), rapid.IntRange(1, 20).Draw(rt, "each")
+		machine := func(part, of, calls int) (all []string) {
+			s := templates(t, 1, "{n: {count: {from: 10}}, m: {count: {from: 0, to: 6}}, q: {choice: [a, b, c], order: sequential}}", "{n} {m} {q}", "")
+			first, second := s.NewDraw(part).Share(part, of), s.NewDraw(of+part).Share(part, of).Fork()
+			for i := range calls {
+				arg, _ := drawn(s, []*scenario.Draw{first, second}[i%2])
+				all = append(all, arg)
+			}
+			return all
+		}
+		alone, together := machine(0, 1, of*each), make([]string, of*each)
+		for part := range of {
+			for i, arg := range machine(part, of, each) {
+				together[i*of+part] = arg
+			}
+		}
+		assert.Equal(rt, alone, together)
+	})
+}
+
 // TestAnyTextCanBeWritten: with its braces doubled, it stands for itself.
 func TestAnyTextCanBeWritten(t *testing.T) {
 	double := strings.NewReplacer("{", "{{", "}", "}}")

@@ -4,8 +4,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -134,33 +132,22 @@ func (r *reading) table(n *yamlfile.Node) (table, error) {
 
 // file reads the whole of a file that a scenario names.
 func (r *reading) file(n *yamlfile.Node) (string, error) {
-	path, err := r.path(n)
+	name, err := fileName(n)
 	if err != nil {
 		return "", err
 	}
-	return readFile(path, "a file that can be read, beside the scenario's or with its whole path", n.Expected)
+	text, err := r.beside.file(name)
+	if err != nil {
+		return "", n.Expected("%s", err)
+	}
+	if r.files += len(text); r.files > mostFiles {
+		return "", n.Expected("files of at most %d MiB in all, each counted as often as it is named", mostFiles>>20)
+	}
+	return text, nil
 }
 
 // expects makes the error that something else was expected.
 type expects func(format string, args ...any) error
-
-// readFile reads the whole of a file. readable is what is expected of one that cannot be read.
-func readFile(path, readable string, expected expects) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() { // a pipe might never end
-		return "", expected("%s", readable)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", expected("%s", readable)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, mostFile+1))
-	if err != nil || len(data) > mostFile {
-		return "", expected("a file of at most %d MiB", mostFile>>20)
-	}
-	return string(data), nil
-}
 
 // template reads text with variables in it.
 func (r *reading) template(n *yamlfile.Node) (Template, error) {

@@ -1,0 +1,340 @@
+package measure
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// MostEncoded is how many bytes the encoding of a Result has at most.
+const MostEncoded = 64 << 20
+
+// The limits of what is decoded. Nothing that was measured reaches them.
+const (
+	mostReasons = 1000
+	mostAgents  = 1000
+	mostCount   = 1 << 52 // so that sums of thousands stay in range
+	mostWidth   = FirstWidth << 22
+)
+
+// format is the version of the encoding.
+const format = 1
+
+// encoded is a Result as it goes from machine to machine, in JSON, exactly: what is decoded merges as what was encoded
+// would. Times are nanoseconds since the run began. A histogram is HdrHistogram V2, compressed, in base64: a group's
+// total and every lag to three digits, all others to two; one without anything in it is left out. Methods, sources and types are escaped as in the query of a URL,
+// since they may have any bytes.
+type encoded struct {
+	Format   int            `json:"format"`
+	Began    time.Time      `json:"began"`
+	Took     time.Duration  `json:"took"`
+	Due      uint64         `json:"due"`
+	Groups   []encodedGroup `json:"groups"`
+	Lag      Histogram      `json:"lag,omitzero"`
+	Windows  []*Window      `json:"windows"`
+	Messages uint64         `json:"messages"`
+	Beside   []encodedCount `json:"beside"`
+	Invalid  []string       `json:"invalid"` // in UTF-8
+	Agents   []encodedAgent `json:"agents"`
+}
+
+type encodedKey struct {
+	Method  name    `json:"method"`
+	Source  name    `json:"source"`
+	Outcome Outcome `json:"outcome"`
+	Type    name    `json:"type"`
+}
+
+type encodedGroup struct {
+	encodedKey
+	Count     uint64    `json:"count"`
+	Total     Histogram `json:"total,omitzero"`
+	Connected Packed    `json:"connected,omitzero"`
+	First     Packed    `json:"first,omitzero"`
+}
+
+type encodedCount struct {
+	encodedKey
+	Count uint64 `json:"count"`
+}
+
+type encodedWindow struct {
+	From   time.Duration      `json:"from"`
+	Width  time.Duration      `json:"width"`
+	Counts map[Outcome]uint64 `json:"counts"`
+	Types  map[name]uint64    `json:"types"`
+	Total  Packed             `json:"total,omitzero"`
+	Lag    time.Duration      `json:"lag"`
+}
+
+type encodedAgent struct {
+	Name   string        `json:"name"`
+	Due    uint64        `json:"due"`
+	Lag    Histogram     `json:"lag,omitzero"`
+	Within time.Duration `json:"within"`
+	Lost   string        `json:"lost"`
+}
+
+// MarshalJSON encodes r as of format 1; see MostEncoded.
+func (r *Result) MarshalJSON() ([]byte, error) {
+	e := encoded{Format: format, Began: r.Began, Took: r.Took, Due: r.Due, Lag: some(r.Lag), Windows: r.Windows, Messages: r.Messages, Invalid: r.Invalid}
+	for _, k := range r.Keys() {
+		g := r.Groups[k]
+		e.Groups = append(e.Groups, encodedGroup{encodeKey(k), g.Count, some(g.Total), somePacked(g.Connected), somePacked(g.First)})
+	}
+	for _, k := range sorted(r.Beside) {
+		e.Beside = append(e.Beside, encodedCount{encodeKey(k), r.Beside[k]})
+	}
+	for _, a := range r.Agents {
+		e.Agents = append(e.Agents, encodedAgent{a.Name, a.Due, some(a.Lag), a.Within, a.Lost})
+	}
+	return json.Marshal(e)
+}
+
+// UnmarshalJSON makes r what was encoded. The data may come from anybody: what no Result could be is an error, which may
+// quote it.
+func (r *Result) UnmarshalJSON(data []byte) error {
+	var e encoded
+	if err := strictly(data, &e); err != nil {
+		return err
+	}
+	if err := e.check(); err != nil {
+		return err
+	}
+	*r = Result{Began: e.Began, Took: e.Took, Due: e.Due, Groups: map[Key]*Group{}, Lag: e.Lag.all(), Windows: e.Windows, Messages: e.Messages, Beside: map[Key]uint64{}, Invalid: e.Invalid}
+	for _, g := range e.Groups {
+		r.Groups[g.key()] = &Group{g.Count, g.Total.all(), g.Connected.all(), g.First.all()}
+	}
+	for _, b := range e.Beside {
+		r.Beside[b.key()] = b.Count
+	}
+	for _, a := range e.Agents {
+		r.Agents = append(r.Agents, Agent{a.Name, a.Due, a.Lag.all(), a.Within, a.Lost})
+	}
+	return nil
+}
+
+// check finds what no Result could be, and what merging relies on.
+func (e *encoded) check() error {
+	switch {
+	case len(e.Groups) > MostGroups+len(Outcomes) || len(e.Beside) > MostGroups+len(Outcomes)*len(Outcomes) || len(e.Windows) > MostWindows:
+		return fmt.Errorf("a result has at most %d groups, and %d windows", MostGroups, MostWindows)
+	case len(e.Invalid) > mostReasons || len(e.Agents) > mostAgents:
+		return fmt.Errorf("a result has at most %d reasons to be invalid, and %d agents", mostReasons, mostAgents)
+	case e.Format != format:
+		return fmt.Errorf("format: expected %d, found %d", format, e.Format)
+	case e.Took < 0:
+		return errors.New("took: expected no less than 0")
+	}
+	errs := []error{counted(e.Due, e.Lag.count()), counted(e.Messages, 0)}
+	groups := map[Key]bool{}
+	for _, g := range e.Groups {
+		errs = append(errs, g.check(), counted(g.Count, g.Total.count(), g.Connected.count(), g.First.count()))
+		groups[g.key()] = true
+	}
+	if len(groups) < len(e.Groups) {
+		errs = append(errs, errors.New("groups: expected each once"))
+	}
+	for i, w := range e.Windows {
+		if w == nil || w.Width != e.Windows[0].Width || w.From != time.Duration(i)*w.Width || !aWidth(w.Width) {
+			return fmt.Errorf("windows[%d]: expected one of %v, doubled some times, after the one before", i, FirstWidth)
+		}
+	}
+	for _, b := range e.Beside {
+		errs = append(errs, b.check(), counted(b.Count, 0))
+	}
+	for _, a := range e.Agents {
+		errs = append(errs, counted(a.Due, a.Lag.count()))
+	}
+	return errors.Join(errs...)
+}
+
+func aWidth(w time.Duration) bool {
+	for ok := FirstWidth; ok <= mostWidth; ok *= 2 {
+		if w == ok {
+			return true
+		}
+	}
+	return false
+}
+
+// counted checks a number of calls, of which some are in histograms.
+func counted(n uint64, among ...int64) error {
+	for _, some := range among {
+		if n > mostCount || uint64(some) > n {
+			return fmt.Errorf("count: expected at most %d, and no less than histograms have", uint64(mostCount))
+		}
+	}
+	return nil
+}
+
+func encodeKey(k Key) encodedKey {
+	return encodedKey{name(k.Method), name(k.Source), k.Outcome, name(k.Type)}
+}
+
+func (k encodedKey) key() Key {
+	return Key{string(k.Method), string(k.Source), k.Outcome, string(k.Type)}
+}
+
+func (k encodedKey) check() error {
+	if !slices.Contains(Outcomes, k.Outcome) {
+		return fmt.Errorf("outcome: expected one of %v", Outcomes)
+	}
+	return nil
+}
+
+// MarshalJSON encodes w as a part of a Result.
+func (w *Window) MarshalJSON() ([]byte, error) {
+	e := encodedWindow{w.From, w.Width, w.Counts, map[name]uint64{}, somePacked(w.Total), w.Lag}
+	for kind, n := range w.Types {
+		e.Types[name(kind)] = n
+	}
+	return json.Marshal(e)
+}
+
+// UnmarshalJSON makes w what was encoded; see that of Result. From and Width may be any.
+func (w *Window) UnmarshalJSON(data []byte) error {
+	var e encodedWindow
+	if err := strictly(data, &e); err != nil {
+		return err
+	}
+	if len(e.Types) > MostTypes+1 {
+		return fmt.Errorf("types: expected at most %d", MostTypes)
+	}
+	if e.Lag < 0 {
+		return errors.New("lag: expected no less than 0")
+	}
+	*w = Window{e.From, e.Width, map[Outcome]uint64{}, map[string]uint64{}, e.Total.all(), e.Lag}
+	var all uint64
+	for o, n := range e.Counts {
+		if err := errors.Join((encodedKey{Outcome: o}).check(), counted(n, 0)); err != nil {
+			return err
+		}
+		w.Counts[o] = n
+		all += n
+	}
+	for kind, n := range e.Types {
+		if err := counted(n, 0); err != nil {
+			return err
+		}
+		w.Types[string(kind)] = n
+	}
+	return counted(min(all, mostCount), e.Total.count())
+}
+
+// strictly decodes data, which is one value of JSON.
+func strictly(data []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return fmt.Errorf("no encoded result: %w", err)
+	}
+	return nil
+}
+
+// name is text of any bytes.
+type name string
+
+// MarshalText is what encoding/json asks for.
+func (n name) MarshalText() ([]byte, error) { return []byte(url.QueryEscape(string(n))), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (n *name) UnmarshalText(text []byte) error {
+	s, err := url.QueryUnescape(string(text))
+	if err != nil {
+		return errors.New("a name: expected one that is escaped as in a URL")
+	}
+	*n = name(s)
+	return nil
+}
+
+// Histogram is a distribution of nanoseconds to three digits, as NewHistogram makes them. Its text is HdrHistogram V2,
+// compressed and in base64, as other programs read it.
+type Histogram struct{ *hdrhistogram.Histogram }
+
+// Packed is one to two digits.
+type Packed struct{ *hdrhistogram.PackedHistogram }
+
+// MarshalText is what encoding/json asks for.
+func (h Histogram) MarshalText() ([]byte, error) { return h.EncodeV2() }
+
+// MarshalText is what encoding/json asks for.
+func (p Packed) MarshalText() ([]byte, error) { return p.EncodeV2() }
+
+// UnmarshalText refuses histograms of another range, which could not be merged exactly.
+func (h *Histogram) UnmarshalText(text []byte) (err error) {
+	if h.Histogram, err = hdrhistogram.Decode(text); err != nil {
+		return fmt.Errorf("histogram: %w", err)
+	}
+	return sameRange(h, 3)
+}
+
+// UnmarshalText refuses histograms of another range, which could not be merged exactly.
+func (p *Packed) UnmarshalText(text []byte) (err error) {
+	if p.PackedHistogram, err = hdrhistogram.DecodePacked(text); err != nil {
+		return fmt.Errorf("histogram: %w", err)
+	}
+	return sameRange(p, 2)
+}
+
+func sameRange(h interface {
+	LowestTrackableValue() int64
+	HighestTrackableValue() int64
+	SignificantFigures() int64
+}, digits int64) error {
+	if h.LowestTrackableValue() != lowest || h.HighestTrackableValue() != int64(Highest) || h.SignificantFigures() != digits {
+		return fmt.Errorf("histogram: expected one from %d to %d, to %d digits", lowest, int64(Highest), digits)
+	}
+	return nil
+}
+
+// some leaves out h if there is nothing in it.
+func some(h *hdrhistogram.Histogram) Histogram {
+	if h.TotalCount() == 0 {
+		return Histogram{}
+	}
+	return Histogram{h}
+}
+
+func somePacked(p *hdrhistogram.PackedHistogram) Packed {
+	if p.TotalCount() == 0 {
+		return Packed{}
+	}
+	return Packed{p}
+}
+
+// all is h, also if it was left out.
+func (h Histogram) all() *hdrhistogram.Histogram {
+	if h.Histogram == nil {
+		return NewHistogram()
+	}
+	return h.Histogram
+}
+
+func (p Packed) all() *hdrhistogram.PackedHistogram {
+	if p.PackedHistogram == nil {
+		return newPacked()
+	}
+	return p.PackedHistogram
+}
+
+// count is how many values there are in it.
+func (h Histogram) count() int64 {
+	if h.Histogram == nil {
+		return 0
+	}
+	return h.TotalCount()
+}
+
+func (p Packed) count() int64 {
+	if p.PackedHistogram == nil {
+		return 0
+	}
+	return p.TotalCount()
+}
