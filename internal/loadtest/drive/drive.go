@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
 )
@@ -36,7 +38,9 @@ type Progress struct {
 	At       time.Duration // since it began
 	Of       time.Duration // all of it
 	InFlight int
-	Recent   *measure.Window // since the last look
+	Recent   *measure.Window        // since the last look
+	Counts   map[measure.Key]uint64 // of calls since the warm-up's end
+	Invalid  []string               // why the result would say nothing about the server if it ended now
 }
 
 // driver is one run.
@@ -98,7 +102,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 		all.Merge(m.recorder().Result())
 	}
 	all.Began, all.Took = d.base.Add(s.Warmup), max(0, took-s.Warmup)
-	all.Invalid = append(all.Invalid, d.invalid(all)...)
+	all.Invalid = append(all.Invalid, d.invalid(all.Lag, all.Counts())...)
 	return all, cmp.Or(errs...)
 }
 
@@ -151,26 +155,34 @@ func (d *driver) look(ctx context.Context, beside *measure.Recorder) {
 }
 
 func (d *driver) progress(beside *measure.Recorder) Progress {
-	p := Progress{At: d.now(), Of: d.end, Recent: beside.Recent()}
+	p := Progress{At: d.now(), Of: d.end, Recent: beside.Recent(), Counts: map[measure.Key]uint64{}}
+	lag := measure.NewHistogram()
+	beside.SoFar(p.Counts, lag)
 	for _, m := range d.makers {
 		p.Recent.Merge(m.recorder().Recent())
+		m.recorder().SoFar(p.Counts, lag)
 		p.InFlight += m.inFlight()
 	}
+	p.Invalid = d.invalid(lag, p.Counts)
 	return p
 }
 
 // lagRank is the percentile of the tool's own delay that counts.
 const lagRank = 99.9
 
-// invalid gives why the result says nothing about the server.
-func (d *driver) invalid(r *measure.Result) (why []string) {
-	if lag := time.Duration(r.Lag.ValueAtPercentile(lagRank)); lag > d.s.MaxLag && r.Lag.TotalCount() > 0 {
-		why = append(why, fmt.Sprintf("the tool was the bottleneck: %.1f %% of calls began up to %v late, and max_lag is %v", lagRank, lag.Round(time.Microsecond), d.s.MaxLag))
+// invalid gives why the result says nothing about the server, of how late the tool began calls and how these ended.
+func (d *driver) invalid(lag *hdrhistogram.Histogram, counts map[measure.Key]uint64) (why []string) {
+	if late := time.Duration(lag.ValueAtPercentile(lagRank)); late > d.s.MaxLag && lag.TotalCount() > 0 {
+		why = append(why, fmt.Sprintf("the tool was the bottleneck: %.1f %% of calls began up to %v late, and max_lag is %v", lagRank, late.Round(time.Microsecond), d.s.MaxLag))
 	}
-	if _, shed := r.Of(func(k measure.Key) bool { return k.Outcome == measure.Shed }); shed > 0 {
+	ended := map[measure.Outcome]uint64{}
+	for k, n := range counts {
+		ended[k.Outcome] += n
+	}
+	if shed := ended[measure.Shed]; shed > 0 {
 		why = append(why, fmt.Sprintf("%d calls were never begun, since max_in_flight is %d", shed, d.s.MaxInFlight))
 	}
-	if _, failed := r.Of(func(k measure.Key) bool { return k.Outcome == measure.Failed }); failed > 0 {
+	if failed := ended[measure.Failed]; failed > 0 {
 		why = append(why, fmt.Sprintf("%d calls failed for want of something on this machine, such as descriptors", failed))
 	}
 	return why

@@ -111,6 +111,8 @@ func (s *server) reply(conn net.Conn, request string) {
 	case "empty":
 	case "exception":
 		_, _ = io.WriteString(conn, "2\x00QubesVMNotFoundError\x00\x00no such qube\x00")
+	case "longtype":
+		_, _ = io.WriteString(conn, "2\x00"+long[:longestType+1]+"\x00\x00no type\x00")
 	case "long":
 		_, _ = io.WriteString(conn, "0\x00"+long)
 	case "pieces":
@@ -203,6 +205,7 @@ func TestOutcomes(t *testing.T) {
 				"garbage":                {call("garbage"), measure.Key{Outcome: measure.Garbage}},
 				"nothing":                {call("empty"), measure.Key{Outcome: measure.Empty}},
 				"exception":              {call("exception"), measure.Key{Outcome: measure.Unexpected, Type: "QubesVMNotFoundError"}},
+				"a type that is none":    {call("longtype"), measure.Key{Outcome: measure.Unexpected, Type: measure.Other}},
 				"the expected exception": {expected, measure.Key{Outcome: measure.OK, Type: "QubesVMNotFoundError"}},
 			} {
 				r := made(t, target, rate(100, 100*time.Millisecond), item(c.call))
@@ -389,6 +392,26 @@ func TestAnEndGivesWhatRan(t *testing.T) {
 			assert.NotZero(t, r.Groups[measure.Key{Method: "fine", Source: "dom0", Outcome: measure.OK}])
 		})
 	}
+}
+
+// TestALookTells what a run that ended now would tell, and what happened since the last look.
+func TestALookTells(t *testing.T) {
+	l, target := targets["unix"](t)
+	serve(t, l)
+	s := plain(target, rate(100, time.Hour), item(call("held")))
+	s.MaxInFlight, s.MaxLag = 8, time.Nanosecond
+	ctx, stop := context.WithCancel(context.Background())
+	_, err := Run(ctx, s, Options{Threads: 2, Progress: func(p Progress) {
+		defer stop()
+		assert.Equal(t, 8, p.InFlight)
+		shed := p.Counts[measure.Key{Method: "held", Outcome: measure.Shed}]
+		assert.Equal(t, shed, p.Recent.Counts[measure.Shed])
+		assert.Equal(t, shed+8, p.Recent.Due)
+		require.Len(t, p.Invalid, 2)
+		assert.Contains(t, p.Invalid[0], "the tool was the bottleneck: 99.9 % of calls began up to ")
+		assert.Equal(t, fmt.Sprintf("%d calls were never begun, since max_in_flight is 8", shed), p.Invalid[1])
+	}})
+	require.NoError(t, err)
 }
 
 // TestSubscribersAndAdversaries are beside the load: events are counted, misdeeds apart, and none is left when it ends.

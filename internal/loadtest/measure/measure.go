@@ -41,12 +41,26 @@ var Outcomes = []Outcome{OK, Unexpected, Garbage, Empty, Timeout, Missing, Refus
 // vain. A refusal in a microsecond makes no server fast.
 func (o Outcome) Timed() bool { return o == OK || o == Unexpected || o == Timeout }
 
-// Key is what calls are told apart by. Its number of values is bounded by the scenario and by MostGroups.
+// Key is what calls are told apart by. Its number of values is bounded by the scenario, by MostGroups and by MostTypes.
 type Key struct {
 	Method  string // or the name of a plain request
 	Source  string
 	Outcome Outcome
 	Type    string // of an exception; empty: none was read
+}
+
+// What a server calls its exceptions is up to it, so that a hostile one could fill memory with their types.
+const (
+	MostTypes = 64        // that are told apart by a Recorder, or in a Window; more of them are counted under Other
+	Other     = "(other)" // the type of exceptions that are not told apart
+)
+
+// typed gives the type that one counts under beside those that are known.
+func typed[V any](known map[string]V, kind string) string {
+	if _, is := known[kind]; is || len(known) < MostTypes {
+		return kind
+	}
+	return Other
 }
 
 // Sample is one call. All times are since the run began.
@@ -108,13 +122,15 @@ type Window struct {
 	From   time.Duration // since the run began
 	Width  time.Duration
 	Counts map[Outcome]uint64
-	Types  map[string]uint64             // of exceptions
+	Types  map[string]uint64             // of exceptions, be they expected; at most MostTypes, and Other
 	Total  *hdrhistogram.PackedHistogram // of the Timed ones
 	Lag    time.Duration                 // the longest time that the tool was late
+	Due    uint64                        // calls that the tool began in it, or had to shed
 }
 
-func newWindow(from, width time.Duration) *Window {
-	return &Window{from, width, map[Outcome]uint64{}, map[string]uint64{}, newPacked(), 0}
+// NewWindow is one in which nothing ended yet.
+func NewWindow(from, width time.Duration) *Window {
+	return &Window{From: from, Width: width, Counts: map[Outcome]uint64{}, Types: map[string]uint64{}, Total: newPacked()}
 }
 
 // Merge adds what other holds, whose span is the same or within.
@@ -122,11 +138,12 @@ func (w *Window) Merge(other *Window) {
 	for o, n := range other.Counts {
 		w.Counts[o] += n
 	}
-	for t, n := range other.Types {
-		w.Types[t] += n
+	for kind, n := range other.Types {
+		w.Types[typed(w.Types, kind)] += n
 	}
 	w.Total.Merge(other.Total)
 	w.Lag = max(w.Lag, other.Lag)
+	w.Due += other.Due
 }
 
 // Count is how many calls ended in it, and how many of them in error.
@@ -191,7 +208,7 @@ func (r *Result) window(at time.Duration) *Window {
 		width *= 2
 	}
 	for time.Duration(len(r.Windows))*width <= at {
-		r.Windows = append(r.Windows, newWindow(time.Duration(len(r.Windows))*width, width))
+		r.Windows = append(r.Windows, NewWindow(time.Duration(len(r.Windows))*width, width))
 	}
 	return r.Windows[at/width]
 }
@@ -201,7 +218,7 @@ func (r *Result) widen() {
 	var wide []*Window
 	for i, w := range r.Windows {
 		if i%2 == 0 {
-			wide = append(wide, newWindow(w.From, 2*w.Width))
+			wide = append(wide, NewWindow(w.From, 2*w.Width))
 		}
 		wide[i/2].Merge(w)
 	}
@@ -241,6 +258,15 @@ func (r *Result) Keys() []Key {
 	})
 }
 
+// Counts are how many calls of each Key there were.
+func (r *Result) Counts() map[Key]uint64 {
+	counts := make(map[Key]uint64, len(r.Groups))
+	for k, g := range r.Groups {
+		counts[k] = g.Count
+	}
+	return counts
+}
+
 // Of merges the groups whose key is kept, and says how many of the calls were errors.
 func (r *Result) Of(keep func(Key) bool) (g *Group, errors uint64) {
 	g = newGroup()
@@ -261,18 +287,20 @@ type Recorder struct {
 	mu     sync.Mutex
 	from   time.Duration // the warm-up's end: what was due before is not measured
 	result *Result
-	recent *Window // since Recent was called
+	recent *Window         // since Recent was called
+	types  map[string]bool // of exceptions, that are told apart
 }
 
 // NewRecorder makes a Recorder that does not measure what is due before from.
 func NewRecorder(from time.Duration) *Recorder {
-	return &Recorder{from: from, result: NewResult(), recent: newWindow(0, 0)}
+	return &Recorder{from: from, result: NewResult(), recent: NewWindow(0, 0), types: map[string]bool{}}
 }
 
 // Add counts a call that has ended.
 func (r *Recorder) Add(k Key, s Sample) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	k.Type = r.typed(k.Type)
 	for _, w := range r.windows(s.Done) {
 		w.Counts[k.Outcome]++
 		if k.Type != "" {
@@ -292,6 +320,7 @@ func (r *Recorder) Begun(intended, lag time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.windows(intended + lag) {
+		w.Due++
 		w.Lag = max(w.Lag, lag)
 	}
 	if intended >= r.from {
@@ -311,7 +340,18 @@ func (r *Recorder) Read() {
 func (r *Recorder) Beside(k Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	k.Type = r.typed(k.Type)
 	r.result.Beside[k]++
+}
+
+// typed gives the type under which an exception is counted; empty: there was none.
+func (r *Recorder) typed(kind string) string {
+	if kind == "" {
+		return ""
+	}
+	kind = typed(r.types, kind)
+	r.types[kind] = true
+	return kind
 }
 
 func (r *Recorder) windows(at time.Duration) [2]*Window {
@@ -323,8 +363,19 @@ func (r *Recorder) Recent() *Window {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	recent := r.recent
-	r.recent = newWindow(0, 0)
+	r.recent = NewWindow(0, 0)
 	return recent
+}
+
+// SoFar adds to counts how many calls of each Key there were so far, and to lag how late the tool began calls, both
+// without the warm-up.
+func (r *Recorder) SoFar(counts map[Key]uint64, lag *hdrhistogram.Histogram) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k, n := range r.result.Counts() {
+		counts[k] += n
+	}
+	lag.Merge(r.result.Lag)
 }
 
 // Result gives what was recorded, and ends the Recorder.

@@ -41,11 +41,11 @@ func look(r *Result) string {
 	lag, err := r.Lag.EncodeV2()
 	all = append(all, fmt.Sprint(r.Due, r.Messages, r.Beside, lag, err))
 	for _, w := range r.Windows {
-		if len(w.Counts) == 0 && w.Lag == 0 {
+		if len(w.Counts) == 0 && w.Due == 0 {
 			continue
 		}
 		encoded, err := w.Total.Encode()
-		all = append(all, fmt.Sprint(w.From, w.Width, w.Counts, w.Types, encoded, err, w.Lag))
+		all = append(all, fmt.Sprint(w.From, w.Width, w.Counts, w.Types, encoded, err, w.Lag, w.Due))
 	}
 	return fmt.Sprint(all)
 }
@@ -127,4 +127,58 @@ func TestMemoryIsBounded(t *testing.T) {
 		seen += n
 	}
 	assert.EqualValues(t, 5000, seen)
+}
+
+// TestTypesAreBounded: a server that calls each exception something else fills no memory, not even when several recorders
+// are merged; and each call is counted.
+func TestTypesAreBounded(t *testing.T) {
+	const calls = 3 * MostTypes
+	together, recent := NewResult(), NewWindow(0, 0)
+	for part := range 3 {
+		r := NewRecorder(0)
+		for n := range calls {
+			k := Key{Method: "m", Outcome: Unexpected, Type: fmt.Sprint("type", part, "-", n)}
+			r.Add(k, Sample{Done: time.Duration(n) * time.Second})
+			r.Beside(k)
+		}
+		recent.Merge(r.Recent())
+		result := r.Result()
+		types := map[string]bool{}
+		for k := range result.Groups {
+			types[k.Type] = true
+		}
+		assert.Len(t, types, MostTypes+1)
+		assert.Len(t, result.Beside, MostTypes+1)
+		together.Merge(result)
+	}
+	for range 8 {
+		together.widen()
+	}
+	for _, w := range append(together.Windows, recent) {
+		var all uint64
+		for _, n := range w.Types {
+			all += n
+		}
+		assert.Equal(t, w.Counts[Unexpected], all)
+		assert.LessOrEqual(t, len(w.Types), MostTypes+1)
+	}
+	assert.EqualValues(t, 3*calls, recent.Counts[Unexpected])
+	assert.NotZero(t, recent.Types[Other])
+}
+
+// TestSoFar: a look takes nothing from what is found in the end.
+func TestSoFar(t *testing.T) {
+	r, k := NewRecorder(time.Second), Key{Method: "m", Outcome: OK}
+	for _, at := range []time.Duration{0, time.Second, 2 * time.Second} {
+		r.Begun(at, time.Millisecond)
+		r.Add(k, Sample{Intended: at, Done: at})
+	}
+	for range 2 {
+		counts, lag := map[Key]uint64{}, NewHistogram()
+		r.SoFar(counts, lag)
+		assert.Equal(t, map[Key]uint64{k: 2}, counts, "without the warm-up")
+		assert.EqualValues(t, 2, lag.TotalCount())
+	}
+	assert.EqualValues(t, 3, r.Recent().Due)
+	assert.EqualValues(t, 2, r.Result().Groups[k].Count)
 }

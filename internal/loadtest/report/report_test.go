@@ -335,7 +335,7 @@ func TestSpan(t *testing.T) {
 		0: "-", 0.127: "0.13 µs", 9.994: "9.99 µs", 9.996: "10.0 µs", 12.34: "12.3 µs", 99.96: "100 µs", 123.4: "123 µs", 999.4: "999 µs", 999.6: "1.00 ms",
 		12_345: "12.3 ms", 999_999: "1.00 s", 600e6: "600 s", 5000e6: "5000 s",
 	} {
-		assert.Equal(t, want, span(micros), fmt.Sprint(micros))
+		assert.Equal(t, want, Span(micros), fmt.Sprint(micros))
 	}
 }
 

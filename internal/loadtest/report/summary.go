@@ -15,7 +15,7 @@ func (d Document) WriteSummary(w io.Writer) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tcalls\terrors\tp50\tp90\tp99\tp99.9\tmax\t")
 	line := func(name string, f Figures) {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t\n", name, f.Count, f.Errors, span(f.P50), span(f.P90), span(f.P99), span(f.P999), span(f.Max))
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t\n", name, f.Count, f.Errors, Span(f.P50), Span(f.P90), Span(f.P99), Span(f.P999), Span(f.Max))
 	}
 	line("all", d.Overall)
 	for _, g := range d.Groups {
@@ -28,7 +28,7 @@ func (d Document) WriteSummary(w io.Writer) error {
 	if d.Events > 0 {
 		fmt.Fprintf(&b, "events read: %d\n", d.Events)
 	}
-	fmt.Fprintf(&b, "times count from when a call was due; the tool began calls late by %s at most, 99.9 %% by less than %s\n", span(d.Lag.Max), span(d.Lag.P999))
+	fmt.Fprintf(&b, "times count from when a call was due; the tool began calls late by %s at most, 99.9 %% by less than %s\n", Span(d.Lag.Max), Span(d.Lag.P999))
 	for _, v := range d.Verdicts {
 		fmt.Fprintf(&b, "%s: %s\n", v.word(), v.text())
 	}
@@ -60,8 +60,8 @@ func (v Verdict) text() string {
 // units of time, each a thousand of the one before, the first in microseconds.
 var units = []string{"µs", "ms", "s"}
 
-// span is a time for people, to three digits. Zero is none.
-func span(micros float64) string {
+// Span is a time in microseconds for people, to three digits. Zero is none.
+func Span(micros float64) string {
 	if micros == 0 {
 		return "-"
 	}
