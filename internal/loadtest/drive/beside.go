@@ -19,6 +19,7 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 			}
 			draw := d.s.NewDraw(n)
 			d.beside.Go(func() {
+				defer d.crashed()
 				for ctx.Err() == nil {
 					d.subscribe(ctx, rec, group, draw)
 					pause(ctx, time.Second) // one that was cut off comes back
@@ -122,6 +123,7 @@ func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, g
 
 // misbehave does one misdeed, and counts what came of it: how the server ended it, or that it had not within the timeout.
 func (d *driver) misbehave(ctx context.Context, rec *measure.Recorder, kind scenario.Misdeed) {
+	defer d.crashed()
 	k := measure.Key{Method: string(kind)}
 	conn, err := d.dial(ctx)
 	if err == nil {

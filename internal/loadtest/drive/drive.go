@@ -31,6 +31,7 @@ type Options struct {
 	Threads  int            // of the tool; 0: one for each core, but for one
 	Part, Of int            // which share of the load is made here, of how many; Of 0: all of it
 	Progress func(Progress) // called about each second, by one goroutine; nil: nobody looks
+	Crashed  func()         // called when a goroutine of the load panics, before that ends the process; nil: nobody minds
 }
 
 // Progress is a look at a run.
@@ -84,7 +85,10 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	errs := make([]error, len(d.makers))
 	var threads sync.WaitGroup
 	for i, m := range d.makers {
-		threads.Go(func() { errs[i] = m.run(ctx) })
+		threads.Go(func() {
+			defer d.crashed()
+			errs[i] = m.run(ctx)
+		})
 	}
 	if o.Progress != nil {
 		d.beside.Go(func() { d.look(ctx, beside) })
@@ -124,6 +128,16 @@ func (d *driver) prepare() error {
 	return nil
 }
 
+// crashed is deferred by each goroutine, and passes a panic on when Options.Crashed was called.
+func (d *driver) crashed() {
+	if r := recover(); r != nil {
+		if d.o.Crashed != nil {
+			d.o.Crashed()
+		}
+		panic(r)
+	}
+}
+
 // now is the time since the run began.
 func (d *driver) now() time.Duration { return time.Since(d.base) }
 
@@ -142,6 +156,7 @@ func (d *driver) share(thread int) (part, of int) {
 
 // look shows how it goes, until the load is over.
 func (d *driver) look(ctx context.Context, beside *measure.Recorder) {
+	defer d.crashed()
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	for {

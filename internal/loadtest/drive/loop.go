@@ -99,7 +99,9 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 		for _, e := range events[:n] {
-			l.proceed(l.flights[e.Fd])
+			if f := l.flights[e.Fd]; f.job != nil { // a process that is being forked off may hold a closed socket for a moment
+				l.proceed(f)
+			}
 		}
 		l.giveUp() // whose flights are used again by what begins next, so that they must not be knocking
 		l.knockAgain()
