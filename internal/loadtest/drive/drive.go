@@ -51,7 +51,8 @@ type driver struct {
 	base   time.Time
 	end    time.Duration // nothing is due from then on
 	makers []maker
-	beside sync.WaitGroup // subscribers, adversaries, and who looks
+	beside sync.WaitGroup          // subscribers, adversaries, and who looks
+	lag    *hdrhistogram.Histogram // of the tool, as far as was looked
 }
 
 // maker is a thread that makes calls.
@@ -69,7 +70,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	if o.Threads == 0 {
 		o.Threads = max(1, runtime.NumCPU()-1)
 	}
-	d := &driver{s: s, o: o, end: s.Load.Duration()}
+	d := &driver{s: s, o: o, end: s.Load.Duration(), lag: measure.NewHistogram()}
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
@@ -170,15 +171,20 @@ func (d *driver) look(ctx context.Context, beside *measure.Recorder) {
 }
 
 func (d *driver) progress(beside *measure.Recorder) Progress {
-	p := Progress{At: d.now(), Of: d.end, Recent: beside.Recent(), Counts: map[measure.Key]uint64{}}
-	lag := measure.NewHistogram()
-	beside.SoFar(p.Counts, lag)
+	p := Progress{At: d.now(), Of: d.end, Recent: measure.NewWindow(0, 0), Counts: map[measure.Key]uint64{}}
+	look := func(r *measure.Recorder) {
+		p.Recent.Merge(r.Recent())
+		r.Lags().MergeInto(d.lag)
+		for k, n := range r.Counts() {
+			p.Counts[k] += n
+		}
+	}
+	look(beside)
 	for _, m := range d.makers {
-		p.Recent.Merge(m.recorder().Recent())
-		m.recorder().SoFar(p.Counts, lag)
+		look(m.recorder())
 		p.InFlight += m.inFlight()
 	}
-	p.Invalid = d.invalid(lag, p.Counts)
+	p.Invalid = d.invalid(d.lag, p.Counts)
 	return p
 }
 

@@ -287,13 +287,14 @@ type Recorder struct {
 	mu     sync.Mutex
 	from   time.Duration // the warm-up's end: what was due before is not measured
 	result *Result
-	recent *Window         // since Recent was called
-	types  map[string]bool // of exceptions, that are told apart
+	recent *Window                       // since Recent was called
+	lags   *hdrhistogram.PackedHistogram // since Lags was called
+	types  map[string]bool               // of exceptions, that are told apart
 }
 
 // NewRecorder makes a Recorder that does not measure what is due before from.
 func NewRecorder(from time.Duration) *Recorder {
-	return &Recorder{from: from, result: NewResult(), recent: NewWindow(0, 0), types: map[string]bool{}}
+	return &Recorder{from: from, result: NewResult(), recent: NewWindow(0, 0), lags: newLags(), types: map[string]bool{}}
 }
 
 // Add counts a call that has ended.
@@ -326,6 +327,7 @@ func (r *Recorder) Begun(intended, lag time.Duration) {
 	if intended >= r.from {
 		r.result.Due++
 		record(r.result.Lag, lag)
+		record(r.lags, lag)
 	}
 }
 
@@ -358,24 +360,35 @@ func (r *Recorder) windows(at time.Duration) [2]*Window {
 	return [2]*Window{r.result.window(at), r.recent}
 }
 
-// Recent is what ended since it was called the last time. From and Width are for the caller to set.
+// Recent is what ended since it was called the last time. From and Width are for the caller to set. Who looks on keeps who
+// adds calls waiting as shortly as can be, here and in Lags and Counts.
 func (r *Recorder) Recent() *Window {
+	next := NewWindow(0, 0)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	recent := r.recent
-	r.recent = NewWindow(0, 0)
+	r.recent = next
 	return recent
 }
 
-// SoFar adds to counts how many calls of each Key there were so far, and to lag how late the tool began calls, both
-// without the warm-up.
-func (r *Recorder) SoFar(counts map[Key]uint64, lag *hdrhistogram.Histogram) {
+// Lags are how late the tool began calls since it was called the last time, without the warm-up, as exactly as in the
+// result.
+func (r *Recorder) Lags() *hdrhistogram.PackedHistogram {
+	next := newLags()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for k, n := range r.result.Counts() {
-		counts[k] += n
-	}
-	lag.Merge(r.result.Lag)
+	lags := r.lags
+	r.lags = next
+	return lags
+}
+
+func newLags() *hdrhistogram.PackedHistogram { return hdrhistogram.NewPacked(100, int64(Highest), 3) }
+
+// Counts are how many calls of each Key there were so far, without the warm-up.
+func (r *Recorder) Counts() map[Key]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.result.Counts()
 }
 
 // Result gives what was recorded, and ends the Recorder.

@@ -166,19 +166,20 @@ func TestTypesAreBounded(t *testing.T) {
 	assert.NotZero(t, recent.Types[Other])
 }
 
-// TestSoFar: a look takes nothing from what is found in the end.
-func TestSoFar(t *testing.T) {
-	r, k := NewRecorder(time.Second), Key{Method: "m", Outcome: OK}
-	for _, at := range []time.Duration{0, time.Second, 2 * time.Second} {
-		r.Begun(at, time.Millisecond)
+// TestALook takes nothing from what is found in the end.
+func TestALook(t *testing.T) {
+	r, k, lags := NewRecorder(time.Second), Key{Method: "m", Outcome: OK}, NewHistogram()
+	for n, at := range []time.Duration{0, time.Second, 2 * time.Second} {
+		r.Begun(at, time.Duration(n)*time.Millisecond)
 		r.Add(k, Sample{Intended: at, Done: at})
+		r.Lags().MergeInto(lags)
+		assert.EqualValues(t, 1, r.Recent().Due)
 	}
 	for range 2 {
-		counts, lag := map[Key]uint64{}, NewHistogram()
-		r.SoFar(counts, lag)
-		assert.Equal(t, map[Key]uint64{k: 2}, counts, "without the warm-up")
-		assert.EqualValues(t, 2, lag.TotalCount())
+		assert.Equal(t, map[Key]uint64{k: 2}, r.Counts(), "without the warm-up")
 	}
-	assert.EqualValues(t, 3, r.Recent().Due)
-	assert.EqualValues(t, 2, r.Result().Groups[k].Count)
+	result := r.Result()
+	assert.True(t, lags.Equals(result.Lag))
+	assert.EqualValues(t, 2, lags.TotalCount())
+	assert.EqualValues(t, 2, result.Groups[k].Count)
 }
