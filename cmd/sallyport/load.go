@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/internal/loadtest/drive"
+	"sallyport/internal/loadtest/live"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
@@ -29,20 +29,21 @@ const (
 	exitMissed  = 99 // a threshold did not hold
 )
 
-func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
+func newLoad(env func(string) string, stdin, stdout, stderr *os.File) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load",
 		Short: "Load a daemon, and measure how it answers",
 		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return errors.New("expected a command: run or scenario") },
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadScenario(stdout))
+	cmd.AddCommand(newLoadRun(env, stdin, stdout, stderr), newLoadScenario(stdout))
 	return cmd
 }
 
-func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
+func newLoadRun(env func(string) string, stdin, stdout, stderr *os.File) *cobra.Command {
 	var o scenario.Options
 	var files report.Files
+	shown := live.Options{In: stdin, Out: stderr, Env: env}
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
 		Short: "Make the calls of a scenario, or one call again and again",
@@ -53,7 +54,7 @@ stalls is as slow as those would find it who do not wait for each other. Workers
 done. How late the tool itself was is measured, too; a run in which it was the bottleneck is INVALID.
 
 Exit codes: 0; 2 usage, or a scenario that is none; 4 a result that cannot be written; 98 the run is invalid; 99 a
-threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
+threshold does not hold. Ctrl-C ends the run, and what ran is told; when it is pressed again, the tool ends at once.`,
 		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
   sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
   sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch`,
@@ -71,7 +72,7 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 					return err
 				}
 			}
-			return load(s, files, stdout, stderr)
+			return load(s, files, shown, stdout)
 		},
 	}
 	f := cmd.Flags()
@@ -90,6 +91,7 @@ threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
 	f.DurationVar(&o.MaxLag, "max-lag", 0, "how late the tool may begin calls, but for one in a thousand, before the run is invalid (default 1ms)")
 	f.StringArrayVar(&o.Thresholds, "threshold", nil, "`CONDITION` that is to hold, such as 'p99 < 5ms' or 'errors < 0.1%'; repeatable")
 	f.Uint64Var(&o.Seed, "seed", 0, "`N` from which all chance follows")
+	f.BoolVar(&shown.Plain, "plain", false, "tell of each second in a line, also to a terminal")
 	f.StringVar(&files.JSON, "json", "", "write the result to `FILE`, too, for programs")
 	f.StringVar(&files.CSV, "csv", "", "write what ended in each span of time to `FILE`")
 	f.StringVar(&files.HLog, "hlog", "", "write a log of HdrHistogram to `FILE`")
@@ -160,16 +162,21 @@ func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held 
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
-func load(s *scenario.Scenario, files report.Files, stdout, stderr io.Writer) error {
+func load(s *scenario.Scenario, files report.Files, shown live.Options, stdout io.Writer) error {
 	raiseDescriptors()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	r, err := drive.Run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
-		all, wrong := p.Recent.Count()
-		fmt.Fprintf(stderr, "%3.0f of %.0f s: %d calls/s, %d errors, p50 %v, p99 %v, %d under way\n", p.At.Seconds(), p.Of.Seconds(), all, wrong,
-			time.Duration(p.Recent.Total.ValueAtPercentile(50)).Round(time.Microsecond), time.Duration(p.Recent.Total.ValueAtPercentile(99)).Round(time.Microsecond), p.InFlight)
-	}})
+	ctx, end := context.WithCancel(signalled)
+	defer end()
+	shown.End = end
+	view := live.Start(s, shown)
+	defer view.Close() // if this panics, too
+	context.AfterFunc(ctx, func() {
+		view.Close()
+		stop() // a second signal ends it at once
+	})
+	r, err := drive.Run(ctx, s, drive.Options{Progress: view.Progress, Crashed: view.Close})
+	view.Close()
 	if err != nil {
 		return fail(exitUsage, "load: %v", err)
 	}
