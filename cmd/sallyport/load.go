@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 
 	"sallyport/internal/loadtest/drive"
 	"sallyport/internal/loadtest/fleet"
+	"sallyport/internal/loadtest/live"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
@@ -24,7 +27,7 @@ const (
 	exitMissed  = 99 // a threshold did not hold
 )
 
-func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
+func newLoad(env func(string) string, stdin, stdout, stderr *os.File) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load",
 		Short: "Load a daemon, and measure how it answers",
@@ -33,15 +36,15 @@ func newLoad(env func(string) string, stdout, stderr *os.File) *cobra.Command {
 			return errors.New("expected a command: run, agent, record, replay, compare, find-capacity or scenario")
 		},
 	}
-	cmd.AddCommand(newLoadRun(env, stdout, stderr), newLoadAgent(stderr), newLoadRecord(env, stderr), newLoadReplay(env, stdout, stderr),
+	cmd.AddCommand(newLoadRun(env, stdin, stdout, stderr), newLoadAgent(stderr), newLoadRecord(env, stderr), newLoadReplay(env, stdin, stdout, stderr),
 		newLoadCompare(stdout), newLoadCapacity(env, stdout), newLoadScenario(stdout))
 	return cmd
 }
 
-func newLoadRun(env func(string) string, stdout, stderr *os.File) *cobra.Command {
+func newLoadRun(env func(string) string, stdin, stdout, stderr *os.File) *cobra.Command {
 	var l loadFlags
 	var others fleetFlags
-	var out outputs
+	out := newOutputs(env, stdin, stdout, stderr)
 	cmd := &cobra.Command{
 		Use:   "run FILE | --rate N | --workers N [flags] METHOD[+ARG] [DEST]",
 		Short: "Make the calls of a scenario, or one call again and again",
@@ -55,7 +58,8 @@ With --agents, other machines make the load together, each its share of the same
 together. An agent that is lost on the way makes the run invalid.
 ` + aboutTargets + `
 Exit codes: 0; 2 usage, or a scenario that is none; 3 an agent that cannot make its share; 4 a result that cannot be
-written; 98 the run is invalid; 99 a threshold does not hold. Ctrl-C ends the run, and what ran is told.`,
+written; 98 the run is invalid; 99 a threshold does not hold. Ctrl-C ends the run, and what ran is told; when it is pressed
+again, the tool ends at once.`,
 		Example: `  sallyport load scenario init >mine.yaml; sallyport load run mine.yaml
   sallyport load run --rate 2000 --duration 30s admin.vm.feature.Get+service.cups work
   sallyport load run --workers 16 --expect QubesVMNotFoundError admin.vm.Start nosuch
@@ -71,7 +75,7 @@ written; 98 the run is invalid; 99 a threshold does not hold. Ctrl-C ends the ru
 			if err != nil {
 				return err
 			}
-			return load(run, s, out, stdout, stderr)
+			return load(run, s, out)
 		},
 	}
 	l.flags(cmd)
@@ -122,19 +126,25 @@ func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held 
 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
-func load(run maker, s *scenario.Scenario, out outputs, stdout, stderr io.Writer) error {
+func load(run maker, s *scenario.Scenario, out *outputs) error {
 	raiseDescriptors()
-	ctx, stop := untilTold()
+	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	ctx, end := context.WithCancel(signalled)
+	defer end()
 	heard, err := out.server.watch(ctx, s.Warmup)
 	if err != nil {
 		return err
 	}
-	r, err := run(ctx, s, drive.Options{Progress: func(p drive.Progress) {
-		all, wrong := p.Recent.Count()
-		fmt.Fprintf(stderr, "%3.0f of %.0f s: %d calls/s, %d errors, p50 %v, p99 %v, %d under way\n", p.At.Seconds(), p.Of.Seconds(), all, wrong,
-			time.Duration(p.Recent.Total.ValueAtPercentile(50)).Round(time.Microsecond), time.Duration(p.Recent.Total.ValueAtPercentile(99)).Round(time.Microsecond), p.InFlight)
-	}})
+	out.live.End = end
+	view := live.Start(s, out.live)
+	defer view.Close() // if this panics, too
+	context.AfterFunc(ctx, func() {
+		view.Close()
+		stop() // a second signal ends it at once
+	})
+	r, err := run(ctx, s, drive.Options{Progress: view.Progress, Crashed: view.Close})
+	view.Close()
 	if errors.As(err, new(*fleet.AgentError)) {
 		return fail(exitNoDaemon, "load: %v", err)
 	}
@@ -145,7 +155,7 @@ func load(run maker, s *scenario.Scenario, out outputs, stdout, stderr io.Writer
 	d.Server = heard(r)
 	var held bool
 	d.Verdicts, held = judged(s.Thresholds, r)
-	told := errors.Join(d.WriteSummary(stdout), d.WriteAll(out.files))
+	told := errors.Join(d.WriteSummary(out.stdout), d.WriteAll(out.files))
 	switch {
 	case told != nil:
 		return fail(exitNoReply, "load: %v", told)

@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"sallyport/internal/loadtest/live"
 	"sallyport/internal/loadtest/report"
 	"sallyport/internal/loadtest/scenario"
 	"sallyport/internal/loadtest/verdict"
@@ -59,14 +61,21 @@ func (l *loadFlags) limits(cmd *cobra.Command) {
 	f.IntVar(&l.MaxInFlight, "max-in-flight", 0, "`N` calls at the same time, at most (default 4096)")
 }
 
-// outputs are what is told of a load: where it is written, and what the daemon adds to it.
+// outputs are what is told of a load: while it lasts, and then; what the daemon adds to it, and where it is written.
 type outputs struct {
-	files  report.Files
+	live   live.Options
+	stdout io.Writer
 	server serverSide
+	files  report.Files
+}
+
+func newOutputs(env func(string) string, stdin, stdout, stderr *os.File) *outputs {
+	return &outputs{live: live.Options{In: stdin, Out: stderr, Env: env}, stdout: stdout}
 }
 
 func (o *outputs) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
+	f.BoolVar(&o.live.Plain, "plain", false, "tell of each second in a line, also to a terminal")
 	f.StringVar(&o.files.JSON, "json", "", "write the result to `FILE`, too, for programs")
 	f.StringVar(&o.files.CSV, "csv", "", "write what ended in each span of time to `FILE`")
 	f.StringVar(&o.files.HLog, "hlog", "", "write a log of HdrHistogram to `FILE`")

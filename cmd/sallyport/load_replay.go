@@ -13,9 +13,9 @@ import (
 	"sallyport/internal/loadtest/trace"
 )
 
-func newLoadReplay(env func(string) string, stdout, stderr *os.File) *cobra.Command {
+func newLoadReplay(env func(string) string, stdin, stdout, stderr *os.File) *cobra.Command {
 	var l loadFlags
-	var out outputs
+	out := newOutputs(env, stdin, stdout, stderr)
 	var how trace.Replay
 	cmd := &cobra.Command{
 		Use:   "replay [flags] TRACE",
@@ -42,7 +42,7 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 			if err := usualTarget(s, firstMethod(s), env); err != nil {
 				return err
 			}
-			return load(drive.Run, s, out, stdout, stderr)
+			return load(drive.Run, s, out)
 		},
 	}
 	f := cmd.Flags()

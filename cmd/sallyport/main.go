@@ -43,7 +43,7 @@ func run(args []string, env func(string) string, stdin, stdout, stderr *os.File)
 		SilenceUsage:       true,
 		DisableSuggestions: true, // they take several lines
 	}
-	root.AddCommand(newCall(env, stdin, stdout), newMethods(stdout), newPolicy(env, stdin, stdout), newProxy(stderr), newLoad(env, stdout, stderr))
+	root.AddCommand(newCall(env, stdin, stdout), newMethods(stdout), newPolicy(env, stdin, stdout), newProxy(stderr), newLoad(env, stdin, stdout, stderr))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

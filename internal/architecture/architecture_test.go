@@ -61,6 +61,7 @@ var arrows = []arrow{
 	{"internal/twoworlds", nil, "tests alone, which compare daemons with daemons"},
 	{"internal/daemontest", []string{"actors", "internal/...", "stages/...", "messages/..."}, "for tests alone: puts a daemon together, as main does"},
 	{"internal/testcert", nil, "for tests alone"},
+	{"internal/testpty", nil, "for tests alone"},
 	{"internal/architecture", nil, "reads source"},
 
 	{"cmd/...", []string{"config", "messages/...", "stages/...", "actors", "internal/..."}, "puts everything together"},
@@ -107,6 +108,17 @@ func TestImportsFollowTheWayOfACall(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTheDaemonDrawsNothing: what draws on terminals is the tool's alone.
+func TestTheDaemonDrawsNothing(t *testing.T) {
+	draws := func(command string) bool {
+		return slices.ContainsFunc(goList(t, "{{.ImportPath}}", "-deps", command), func(pkg string) bool {
+			return strings.HasPrefix(pkg, "charm.land/") || strings.HasPrefix(pkg, "github.com/charmbracelet/")
+		})
+	}
+	assert.True(t, draws("./cmd/sallyport"), "the test has gone blind")
+	assert.False(t, draws("./cmd/sallyportd"))
 }
 
 // TestPublicPackagesShowNothingInternal: other modules may not name a type under internal/, so a signature that mentions

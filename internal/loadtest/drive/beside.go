@@ -22,12 +22,14 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 			draw := d.newDraw(subscribing + n)
 			if group.For > 0 {
 				d.stay.Go(func() {
+					defer d.crashed()
 					pause(ctx, group.At-d.now())
 					d.subscribe(ctx, rec, group, draw)
 				})
 				continue
 			}
 			d.beside.Go(func() {
+				defer d.crashed()
 				pause(ctx, group.At-d.now())
 				for ctx.Err() == nil {
 					d.subscribe(ctx, rec, group, draw)
@@ -151,6 +153,7 @@ func (d *driver) readEvents(conn half, rec *measure.Recorder, c *scenario.Call) 
 
 // misbehave does one misdeed, and counts what came of it: how the server ended it, or that it had not within the timeout.
 func (d *driver) misbehave(ctx context.Context, rec *measure.Recorder, kind scenario.Misdeed) {
+	defer d.crashed()
 	k := measure.Key{Method: string(kind)}
 	conn, err := d.dial(ctx)
 	if err == nil {

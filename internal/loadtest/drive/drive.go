@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
 )
@@ -30,6 +32,7 @@ type Options struct {
 	Part, Of int            // which share of the load is made here, of how many; Of 0: all of it
 	Ready    func() error   // called when all is prepared: the run begins when it returns, unless with an error; nil: at once
 	Progress func(Progress) // called about each second, by one goroutine; nil: nobody looks
+	Crashed  func()         // called when a goroutine of the load panics, before that ends the process; nil: nobody minds
 }
 
 // Progress is a look at a run.
@@ -38,6 +41,8 @@ type Progress struct {
 	Of       time.Duration // all of it
 	InFlight int
 	Recent   *measure.Window // since the last look
+	Counts   measure.Counts  // of calls since the warm-up's end
+	Invalid  []string        // why the result would say nothing about the server if it ended now
 }
 
 // driver is one run.
@@ -47,8 +52,9 @@ type driver struct {
 	base   time.Time
 	end    time.Duration // nothing is due from then on
 	makers []maker
-	beside sync.WaitGroup // subscribers, adversaries, and who looks
-	stay   sync.WaitGroup // subscribers who leave on their own, for which the run waits
+	beside sync.WaitGroup          // subscribers, adversaries, and who looks
+	stay   sync.WaitGroup          // subscribers who leave on their own, for which the run waits
+	lag    *hdrhistogram.Histogram // of the tool, as far as was looked
 }
 
 // maker is a thread that makes calls.
@@ -67,7 +73,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	if o.Threads == 0 {
 		o.Threads = max(1, runtime.NumCPU()-1)
 	}
-	d := &driver{s: s, o: o, end: s.Load.Duration()}
+	d := &driver{s: s, o: o, end: s.Load.Duration(), lag: measure.NewHistogram()}
 	defer func() {
 		for _, m := range d.makers {
 			m.close()
@@ -93,7 +99,10 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	errs := make([]error, len(d.makers))
 	var threads sync.WaitGroup
 	for i, m := range d.makers {
-		threads.Go(func() { errs[i] = m.run(ctx) })
+		threads.Go(func() {
+			defer d.crashed()
+			errs[i] = m.run(ctx)
+		})
 	}
 	if o.Progress != nil {
 		d.beside.Go(func() { d.look(ctx, beside) })
@@ -112,7 +121,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 		all.Merge(m.recorder().Result())
 	}
 	all.Began, all.Took = d.base.Add(s.Warmup), max(0, took-s.Warmup)
-	all.Invalid = append(all.Invalid, d.invalid(all)...)
+	all.Invalid = append(all.Invalid, d.invalid(all.Lag, all.Counts())...)
 	return all, cmp.Or(errs...)
 }
 
@@ -134,6 +143,16 @@ func (d *driver) prepare() error {
 	return nil
 }
 
+// crashed is deferred by each goroutine, and passes a panic on when Options.Crashed was called.
+func (d *driver) crashed() {
+	if r := recover(); r != nil {
+		if d.o.Crashed != nil {
+			d.o.Crashed()
+		}
+		panic(r)
+	}
+}
+
 // now is the time since the run began.
 func (d *driver) now() time.Duration { return time.Since(d.base) }
 
@@ -153,6 +172,7 @@ func (d *driver) share(thread int) (part, of int) {
 
 // look shows how it goes, until the load is over.
 func (d *driver) look(ctx context.Context, beside *measure.Recorder) {
+	defer d.crashed()
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	for {
@@ -166,26 +186,37 @@ func (d *driver) look(ctx context.Context, beside *measure.Recorder) {
 }
 
 func (d *driver) progress(beside *measure.Recorder) Progress {
-	p := Progress{At: d.now(), Of: d.end, Recent: beside.Recent()}
+	p := Progress{At: d.now(), Of: d.end, Recent: measure.NewWindow(0, 0), Counts: measure.Counts{}}
+	look := func(r *measure.Recorder) {
+		p.Recent.Merge(r.Recent())
+		r.Lags().MergeInto(d.lag)
+		p.Counts.Merge(r.Counts())
+	}
+	look(beside)
 	for _, m := range d.makers {
-		p.Recent.Merge(m.recorder().Recent())
+		look(m.recorder())
 		p.InFlight += m.inFlight()
 	}
+	p.Invalid = d.invalid(d.lag, p.Counts)
 	return p
 }
 
 // lagRank is the percentile of the tool's own delay that counts.
 const lagRank = 99.9
 
-// invalid gives why the result says nothing about the server.
-func (d *driver) invalid(r *measure.Result) (why []string) {
-	if lag := time.Duration(r.Lag.ValueAtPercentile(lagRank)); lag > d.s.MaxLag && r.Lag.TotalCount() > 0 {
-		why = append(why, fmt.Sprintf("the tool was the bottleneck: %.1f %% of calls began up to %v late, and max_lag is %v", lagRank, lag.Round(time.Microsecond), d.s.MaxLag))
+// invalid gives why the result says nothing about the server, of how late the tool began calls and how these ended.
+func (d *driver) invalid(lag *hdrhistogram.Histogram, counts measure.Counts) (why []string) {
+	if late := time.Duration(lag.ValueAtPercentile(lagRank)); late > d.s.MaxLag && lag.TotalCount() > 0 {
+		why = append(why, fmt.Sprintf("the tool was the bottleneck: %.1f %% of calls began up to %v late, and max_lag is %v", lagRank, late.Round(time.Microsecond), d.s.MaxLag))
 	}
-	if _, shed := r.Of(func(k measure.Key) bool { return k.Outcome == measure.Shed }); shed > 0 {
+	ended := map[measure.Outcome]uint64{}
+	for k, n := range counts {
+		ended[k.Outcome] += n
+	}
+	if shed := ended[measure.Shed]; shed > 0 {
 		why = append(why, fmt.Sprintf("%d calls were never begun, since max_in_flight is %d", shed, d.s.MaxInFlight))
 	}
-	if _, failed := r.Of(func(k measure.Key) bool { return k.Outcome == measure.Failed }); failed > 0 {
+	if failed := ended[measure.Failed]; failed > 0 {
 		why = append(why, fmt.Sprintf("%d calls failed for want of something on this machine, such as descriptors", failed))
 	}
 	return why

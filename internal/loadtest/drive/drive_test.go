@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,12 @@ import (
 	"sallyport/messages"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(crashes) != "" {
+		crash(os.Getenv(crashes))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // server answers as the method of each request says, and keeps the requests.
 type server struct {
@@ -111,6 +117,8 @@ func (s *server) reply(conn net.Conn, request string) {
 	case "empty":
 	case "exception":
 		_, _ = io.WriteString(conn, "2\x00QubesVMNotFoundError\x00\x00no such qube\x00")
+	case "longtype":
+		_, _ = io.WriteString(conn, "2\x00"+long[:longestType+1]+"\x00\x00no type\x00")
 	case "long":
 		_, _ = io.WriteString(conn, "0\x00"+long)
 	case "pieces":
@@ -203,6 +211,7 @@ func TestOutcomes(t *testing.T) {
 				"garbage":                {call("garbage"), measure.Key{Outcome: measure.Garbage}},
 				"nothing":                {call("empty"), measure.Key{Outcome: measure.Empty}},
 				"exception":              {call("exception"), measure.Key{Outcome: measure.Unexpected, Type: "QubesVMNotFoundError"}},
+				"a type that is none":    {call("longtype"), measure.Key{Outcome: measure.Unexpected, Type: measure.Other}},
 				"the expected exception": {expected, measure.Key{Outcome: measure.OK, Type: "QubesVMNotFoundError"}},
 			} {
 				r := made(t, target, rate(100, 100*time.Millisecond), item(c.call))
@@ -448,6 +457,82 @@ func TestAnEndGivesWhatRan(t *testing.T) {
 			assert.NotZero(t, r.Groups[measure.Key{Method: "fine", Source: "dom0", Outcome: measure.OK}])
 		})
 	}
+}
+
+// TestALookTells what a run that ended now would tell, and what happened since the last look.
+func TestALookTells(t *testing.T) {
+	l, target := targets["unix"](t)
+	serve(t, l)
+	s := plain(target, rate(100, time.Hour), item(call("held")))
+	s.MaxInFlight, s.MaxLag = 8, time.Nanosecond
+	ctx, stop := context.WithCancel(context.Background())
+	_, err := Run(ctx, s, Options{Threads: 2, Progress: func(p Progress) {
+		defer stop()
+		assert.Equal(t, 8, p.InFlight)
+		shed := p.Counts[measure.Key{Method: "held", Outcome: measure.Shed}]
+		assert.Equal(t, shed, p.Recent.Counts[measure.Shed])
+		assert.Equal(t, shed+8, p.Recent.Due)
+		require.Len(t, p.Invalid, 2)
+		assert.Contains(t, p.Invalid[0], "the tool was the bottleneck: 99.9 % of calls began up to ")
+		assert.Equal(t, fmt.Sprintf("%d calls were never begun, since max_in_flight is 8", shed), p.Invalid[1])
+	}})
+	require.NoError(t, err)
+}
+
+// crashes, in the environment, makes the test a process in which a goroutine of a load panics.
+const crashes = "DRIVE_CRASHES"
+
+func crash(who string) {
+	s := plain(scenario.Target{Socket: "nosuch"}, rate(100, time.Hour), item(call("fine")))
+	o := Options{Crashed: func() { fmt.Println("told") }}
+	switch who {
+	case "loop":
+		s.Mix[0].Steps = nil
+	case "pool":
+		s.Mix[0].Steps, s.Target.Socket = nil, ""
+	case "look":
+		o.Progress = func(Progress) { panic("a look") }
+	}
+	_, _ = Run(context.Background(), s, o)
+}
+
+// TestACrashIsToldFirst: whoever has to leave something as it was can, before a panic ends the process as ever.
+func TestACrashIsToldFirst(t *testing.T) {
+	for _, who := range []string{"loop", "pool", "look"} {
+		test := exec.Command(os.Args[0])
+		test.Env = append(os.Environ(), crashes+"="+who)
+		var stderr strings.Builder
+		test.Stderr = &stderr
+		out, err := test.Output()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, who)
+		assert.Equal(t, 2, exit.ExitCode(), who)
+		assert.Equal(t, "told\n", string(out), who)
+		assert.Contains(t, stderr.String(), "panic: ", who)
+	}
+}
+
+// TestForksDisturbNothing: while a process is forked off, it has the sockets, too, so that they have events when they are
+// closed already.
+func TestForksDisturbNothing(t *testing.T) {
+	l, target := targets["unix"](t)
+	serve(t, l)
+	over := make(chan struct{})
+	var forks sync.WaitGroup
+	forks.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				_ = exec.Command("/bin/true").Run()
+			}
+		}
+	})
+	r := made(t, target, rate(2000, time.Second), item(call("fine")))
+	close(over)
+	forks.Wait()
+	assert.Equal(t, map[measure.Key]uint64{{Method: "fine", Source: "dom0", Outcome: measure.OK}: 2000}, counts(r))
 }
 
 // TestSubscribersAndAdversaries are beside the load: events are counted, misdeeds apart, and none is left when it ends.

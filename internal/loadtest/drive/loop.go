@@ -104,7 +104,9 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 		for _, e := range events[:n] {
-			l.proceed(l.flights[e.Fd])
+			if f := l.flights[e.Fd]; f.job != nil { // a process that is being forked off may hold a closed socket for a moment
+				l.proceed(f)
+			}
 		}
 		l.giveUp()
 		l.knockAgain(n > 0)

@@ -78,6 +78,7 @@ func (p *pool) next() (begin, time.Duration) {
 
 // call makes a call, and counts it.
 func (p *pool) call(ctx context.Context, b begin) {
+	defer p.d.crashed()
 	c, k, s := b.call(), measure.Key{Method: b.call().Method}, measure.Sample{Intended: b.due}
 	p.mu.Lock() // which draws belong to
 	request, source := requestOf(p.d.s, c, b.job.draw)

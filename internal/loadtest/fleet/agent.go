@@ -138,7 +138,7 @@ func (a *Agent) run(ctx context.Context, l *link, hearing *sync.WaitGroup) (answ
 			return l.say(message{Kind: begun})
 		},
 		Progress: func(p drive.Progress) {
-			if err := l.say(message{Kind: under, Progress: &progress{p.InFlight, p.Recent}}); err != nil {
+			if err := l.say(message{Kind: under, Progress: &progress{p.InFlight, p.Recent, p.Counts, p.Invalid}}); err != nil {
 				cancel(err)
 			}
 		},

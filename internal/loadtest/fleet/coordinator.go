@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,7 +59,7 @@ func (c *Coordinator) Run(ctx context.Context, s *scenario.Scenario, o drive.Opt
 		return nil, err
 	}
 	told := time.Now()
-	v := &view{told: told, of: s.Load.Duration(), show: o.Progress, live: len(remotes), inFlight: map[*remote]int{}, reported: map[*remote]bool{}}
+	v := &view{told: told, of: s.Load.Duration(), show: o.Progress, live: len(remotes), last: map[*remote]*progress{}, inFlight: map[*remote]int{}, reported: map[*remote]bool{}}
 	v.clear()
 	var all sync.WaitGroup
 	for _, r := range remotes {
@@ -199,7 +200,8 @@ type view struct {
 	show func(drive.Progress) // nil: nobody looks
 
 	mu       sync.Mutex
-	live     int // agents that have not ended
+	live     int                   // agents that have not ended
+	last     map[*remote]*progress // of each agent, also of those that have ended
 	inFlight map[*remote]int
 	reported map[*remote]bool // since it was shown
 	recent   *measure.Window
@@ -211,7 +213,7 @@ func (v *view) add(r *remote, p *progress) {
 	if v.reported[r] {
 		v.tell()
 	}
-	v.reported[r], v.inFlight[r] = true, p.InFlight
+	v.last[r], v.reported[r], v.inFlight[r] = p, true, p.InFlight
 	v.recent.Merge(p.Recent)
 	if len(v.reported) == v.live {
 		v.tell()
@@ -229,10 +231,17 @@ func (v *view) gone(r *remote) {
 
 func (v *view) tell() {
 	if v.show != nil {
-		p := drive.Progress{At: time.Since(v.told), Of: v.of, Recent: v.recent}
+		p := drive.Progress{At: time.Since(v.told), Of: v.of, Recent: v.recent, Counts: measure.Counts{}}
 		for _, n := range v.inFlight {
 			p.InFlight += n
 		}
+		for r, last := range v.last {
+			p.Counts.Merge(last.Counts)
+			for _, why := range last.Invalid {
+				p.Invalid = append(p.Invalid, fmt.Sprintf("agent %s: %s", r.name, clean(why)))
+			}
+		}
+		slices.Sort(p.Invalid)
 		v.show(p)
 	}
 	v.clear()

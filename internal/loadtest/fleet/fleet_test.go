@@ -324,14 +324,19 @@ func TestOneLoadAtATime(t *testing.T) {
 		assert.NoError(t, err)
 		ended <- r
 	}()
-	var seen uint64
+	var seen, due, counted uint64
 	for range 2 {
 		p := <-looks
 		n, _ := p.Recent.Count()
-		seen += n
+		seen, due, counted = seen+n, due+p.Recent.Due, 0
+		for _, n := range p.Counts {
+			counted += n
+		}
 		assert.Equal(t, time.Hour, p.Of)
 	}
 	assert.NotZero(t, seen)
+	assert.NotZero(t, due)
+	assert.Equal(t, seen, counted, "no call of a warm-up is among them")
 	assert.NotEmpty(t, s.requests())
 	short, other := counting(t, s, "stages: [{rate: 100, for: 100ms}]")
 	other.Agents = c.Agents
@@ -552,7 +557,7 @@ func FuzzRead(f *testing.F) {
 	rec.Begun(0, 1)
 	rec.Add(measure.Key{Method: "m", Outcome: measure.OK}, measure.Sample{Done: 5})
 	for _, m := range []message{
-		{Kind: hello, Version: 1}, {Kind: refused, Why: "it rains"}, {Kind: under, Progress: &progress{3, rec.Recent()}}, {Kind: measured, Result: rec.Result()},
+		{Kind: hello, Version: 1}, {Kind: refused, Why: "it rains"}, {Kind: under, Progress: &progress{3, rec.Recent(), rec.Counts(), []string{"it rains"}}}, {Kind: measured, Result: rec.Result()},
 		{Kind: assign, Job: &job{1, 3, &scenario.Packed{File: "f", Text: []byte("version: 1"), Files: map[string][]byte{"a": []byte("b")}}}},
 	} {
 		data, err := m.bytes()

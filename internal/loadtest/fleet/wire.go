@@ -78,6 +78,8 @@ type job struct {
 type progress struct {
 	InFlight int             `json:"in_flight"`
 	Recent   *measure.Window `json:"recent"`
+	Counts   measure.Counts  `json:"counts"`
+	Invalid  []string        `json:"invalid"`
 }
 
 // version is of the protocol, encodings of scenarios and results included.
@@ -90,6 +92,7 @@ const (
 	patience    = 30 * time.Second    // with a silent other side
 	gathering   = 20 * time.Second    // for an agent to be ready, which is less, so that those that wait for it stay
 	mostAgents  = 1000
+	mostReasons = 10 // why a run is invalid, while it goes on
 	lengthBytes = 4
 )
 
@@ -98,7 +101,7 @@ func (m *message) check() error {
 	switch {
 	case m.Kind == assign && (m.Job == nil || m.Job.Scenario == nil || m.Job.Of < 1 || m.Job.Of > mostAgents || m.Job.Part < 0 || m.Job.Part >= m.Job.Of):
 		return errors.New("a job without a scenario, or a share of it")
-	case m.Kind == under && (m.Progress == nil || m.Progress.Recent == nil || m.Progress.InFlight < 0):
+	case m.Kind == under && (m.Progress == nil || m.Progress.Recent == nil || m.Progress.InFlight < 0 || len(m.Progress.Invalid) > mostReasons):
 		return errors.New("progress without figures")
 	case m.Kind == measured && m.Result == nil:
 		return errors.New("no result")

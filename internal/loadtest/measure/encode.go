@@ -71,6 +71,7 @@ type encodedWindow struct {
 	Types  map[name]uint64    `json:"types"`
 	Total  Packed             `json:"total,omitzero"`
 	Lag    time.Duration      `json:"lag"`
+	Due    uint64             `json:"due"`
 }
 
 type encodedAgent struct {
@@ -189,9 +190,37 @@ func (k encodedKey) check() error {
 	return nil
 }
 
+// MarshalJSON encodes c as a part of a Result is.
+func (c Counts) MarshalJSON() ([]byte, error) {
+	all := []encodedCount{}
+	for _, k := range sorted(c) {
+		all = append(all, encodedCount{encodeKey(k), c[k]})
+	}
+	return json.Marshal(all)
+}
+
+// UnmarshalJSON makes c what was encoded; see that of Result.
+func (c *Counts) UnmarshalJSON(data []byte) error {
+	var all []encodedCount
+	if err := strictly(data, &all); err != nil {
+		return err
+	}
+	if len(all) > MostGroups+len(Outcomes) {
+		return fmt.Errorf("a result has at most %d groups", MostGroups)
+	}
+	*c = Counts{}
+	for _, one := range all {
+		if err := errors.Join(one.check(), counted(one.Count, 0)); err != nil {
+			return err
+		}
+		(*c)[one.key()] = one.Count
+	}
+	return nil
+}
+
 // MarshalJSON encodes w as a part of a Result.
 func (w *Window) MarshalJSON() ([]byte, error) {
-	e := encodedWindow{w.From, w.Width, w.Counts, map[name]uint64{}, somePacked(w.Total), w.Lag}
+	e := encodedWindow{w.From, w.Width, w.Counts, map[name]uint64{}, somePacked(w.Total), w.Lag, w.Due}
 	for kind, n := range w.Types {
 		e.Types[name(kind)] = n
 	}
@@ -210,7 +239,7 @@ func (w *Window) UnmarshalJSON(data []byte) error {
 	if e.Lag < 0 {
 		return errors.New("lag: expected no less than 0")
 	}
-	*w = Window{e.From, e.Width, map[Outcome]uint64{}, map[string]uint64{}, e.Total.all(), e.Lag}
+	*w = Window{e.From, e.Width, map[Outcome]uint64{}, map[string]uint64{}, e.Total.all(), e.Lag, e.Due}
 	var all uint64
 	for o, n := range e.Counts {
 		if err := errors.Join((encodedKey{Outcome: o}).check(), counted(n, 0)); err != nil {
@@ -225,7 +254,7 @@ func (w *Window) UnmarshalJSON(data []byte) error {
 		}
 		w.Types[string(kind)] = n
 	}
-	return counted(min(all, mostCount), e.Total.count())
+	return errors.Join(counted(e.Due, 0), counted(min(all, mostCount), e.Total.count()))
 }
 
 // strictly decodes data, which is one value of JSON.

@@ -104,7 +104,7 @@ func TestNoResultIsRefused(t *testing.T) {
 		"windows[0]: expected":               {`"from":0,"width":1000000000`, `"from":0,"width":1500000000`},
 		"groups: expected each once":         {`"groups":[`, `"groups":[` + string(data)[strings.Index(string(data), `"groups":[`)+10:strings.Index(string(data), `],"lag"`)] + `,`},
 		"lag: expected no less than 0":       {`"lag":0`, `"lag":-1`},
-		"types: expected at most 50":         {`"types":{}`, `"types":{` + strings.Join(numbered(52), ",") + `}`},
+		"types: expected at most 64":         {`"types":{}`, `"types":{` + strings.Join(numbered(66), ",") + `}`},
 		"a result has at most 200 groups":    {`"windows":[`, `"windows":[` + strings.Repeat(`null,`, 700)},
 		"at most 1000 reasons to be invalid": {`"invalid":null`, `"invalid":["x"` + strings.Repeat(`,"x"`, 1000) + `]`},
 		"cannot unmarshal":                   {`"due":1`, `"due":"1"`},

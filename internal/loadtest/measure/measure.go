@@ -41,12 +41,26 @@ var Outcomes = []Outcome{OK, Unexpected, Garbage, Empty, Timeout, Missing, Refus
 // vain. A refusal in a microsecond makes no server fast.
 func (o Outcome) Timed() bool { return o == OK || o == Unexpected || o == Timeout }
 
-// Key is what calls are told apart by. Its number of values is bounded by the scenario and by MostGroups.
+// Key is what calls are told apart by. Its number of values is bounded by the scenario, by MostGroups and by MostTypes.
 type Key struct {
 	Method  string // or the name of a plain request
 	Source  string
 	Outcome Outcome
 	Type    string // of an exception; empty: none was read
+}
+
+// What a server calls its exceptions is up to it, so that a hostile one could fill memory with their types.
+const (
+	MostTypes = 64        // that are told apart by a Recorder, or in a Window; more of them are counted under Other
+	Other     = "(other)" // the type of exceptions that are not told apart
+)
+
+// typed gives the type that one counts under beside those that are known.
+func typed[V any](known map[string]V, kind string) string {
+	if _, is := known[kind]; is || len(known) < MostTypes {
+		return kind
+	}
+	return Other
 }
 
 // Sample is one call. All times are since the run began.
@@ -113,14 +127,15 @@ type Window struct {
 	From   time.Duration // since the run began
 	Width  time.Duration
 	Counts map[Outcome]uint64
-	Types  map[string]uint64             // of exceptions, at most MostTypes and "other"
+	Types  map[string]uint64             // of exceptions, be they expected; at most MostTypes, and Other
 	Total  *hdrhistogram.PackedHistogram // of the Timed ones
 	Lag    time.Duration                 // the longest time that the tool was late
+	Due    uint64                        // calls that the tool began in it, or had to shed
 }
 
-// NewWindow is one in which nothing has ended.
+// NewWindow is one in which nothing ended yet.
 func NewWindow(from, width time.Duration) *Window {
-	return &Window{from, width, map[Outcome]uint64{}, map[string]uint64{}, newPacked(), 0}
+	return &Window{From: from, Width: width, Counts: map[Outcome]uint64{}, Types: map[string]uint64{}, Total: newPacked()}
 }
 
 // Merge adds what other holds, whose span is the same or within.
@@ -128,19 +143,12 @@ func (w *Window) Merge(other *Window) {
 	for o, n := range other.Counts {
 		w.Counts[o] += n
 	}
-	for t, n := range other.Types {
-		w.count(t, n)
+	for kind, n := range other.Types {
+		w.Types[typed(w.Types, kind)] += n
 	}
 	w.Total.Merge(other.Total)
 	w.Lag = max(w.Lag, other.Lag)
-}
-
-// count counts exceptions of a type.
-func (w *Window) count(kind string, n uint64) {
-	if _, known := w.Types[kind]; !known && len(w.Types) >= MostTypes {
-		kind = "other"
-	}
-	w.Types[kind] += n
+	w.Due += other.Due
 }
 
 // Count is how many calls ended in it, and how many of them in error.
@@ -179,7 +187,6 @@ type Agent struct {
 // What keeps a Result small, however long the run is.
 const (
 	MostGroups  = 200 // Keys; more of them are counted under "other"
-	MostTypes   = 50  // of exceptions in a Window; more of them are counted under "other"
 	MostName    = 256 // bytes of what whoever records takes from a reply, or a list of sources, for a Key
 	MostWindows = 600 // when there are more, each two become one
 )
@@ -209,7 +216,7 @@ func (r *Result) group(k Key) *Group {
 // beside counts what clients got that misbehave.
 func (r *Result) beside(k Key, n uint64) {
 	if _, known := r.Beside[k]; !known && len(r.Beside) >= MostGroups {
-		k.Type = "other"
+		k.Type = Other
 	}
 	r.Beside[k] += n
 }
@@ -278,6 +285,25 @@ func sorted[V any](by map[Key]V) []Key {
 	})
 }
 
+// Counts are how many calls of each Key there were.
+type Counts map[Key]uint64
+
+// Merge adds what other holds.
+func (c Counts) Merge(other Counts) {
+	for k, n := range other {
+		c[k] += n
+	}
+}
+
+// Counts are those of all groups.
+func (r *Result) Counts() Counts {
+	counts := make(Counts, len(r.Groups))
+	for k, g := range r.Groups {
+		counts[k] = g.Count
+	}
+	return counts
+}
+
 // Of merges the groups whose key is kept, and says how many of the calls were errors.
 func (r *Result) Of(keep func(Key) bool) (g *Group, errors uint64) {
 	g = newGroup()
@@ -298,22 +324,25 @@ type Recorder struct {
 	mu     sync.Mutex
 	from   time.Duration // the warm-up's end: what was due before is not measured
 	result *Result
-	recent *Window // since Recent was called
+	recent *Window                       // since Recent was called
+	lags   *hdrhistogram.PackedHistogram // since Lags was called
+	types  map[string]bool               // of exceptions, that are told apart
 }
 
 // NewRecorder makes a Recorder that does not measure what is due before from.
 func NewRecorder(from time.Duration) *Recorder {
-	return &Recorder{from: from, result: NewResult(), recent: NewWindow(0, 0)}
+	return &Recorder{from: from, result: NewResult(), recent: NewWindow(0, 0), lags: newLags(), types: map[string]bool{}}
 }
 
 // Add counts a call that has ended.
 func (r *Recorder) Add(k Key, s Sample) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	k.Type = r.typed(k.Type)
 	for _, w := range r.windows(s.Done) {
 		w.Counts[k.Outcome]++
 		if k.Type != "" {
-			w.count(k.Type, 1)
+			w.Types[typed(w.Types, k.Type)]++
 		}
 		if k.Outcome.Timed() {
 			record(w.Total, s.Done-s.Intended)
@@ -329,11 +358,13 @@ func (r *Recorder) Begun(intended, lag time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.windows(intended + lag) {
+		w.Due++
 		w.Lag = max(w.Lag, lag)
 	}
 	if intended >= r.from {
 		r.result.Due++
 		record(r.result.Lag, lag)
+		record(r.lags, lag)
 	}
 }
 
@@ -348,20 +379,52 @@ func (r *Recorder) Read() {
 func (r *Recorder) Beside(k Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	k.Type = r.typed(k.Type)
 	r.result.beside(k, 1)
+}
+
+// typed gives the type under which an exception is counted; empty: there was none.
+func (r *Recorder) typed(kind string) string {
+	if kind == "" {
+		return ""
+	}
+	kind = typed(r.types, kind)
+	r.types[kind] = true
+	return kind
 }
 
 func (r *Recorder) windows(at time.Duration) [2]*Window {
 	return [2]*Window{r.result.window(at), r.recent}
 }
 
-// Recent is what ended since it was called the last time. From and Width are for the caller to set.
+// Recent is what ended since it was called the last time. From and Width are for the caller to set. Who looks on keeps who
+// adds calls waiting as shortly as can be, here and in Lags and Counts.
 func (r *Recorder) Recent() *Window {
-	recent := NewWindow(0, 0) // before the lock, for which the calls wait
+	recent := NewWindow(0, 0) // before the lock
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	recent, r.recent = r.recent, recent
 	return recent
+}
+
+// Lags are how late the tool began calls since it was called the last time, without the warm-up, as exactly as in the
+// result.
+func (r *Recorder) Lags() *hdrhistogram.PackedHistogram {
+	next := newLags()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lags := r.lags
+	r.lags = next
+	return lags
+}
+
+func newLags() *hdrhistogram.PackedHistogram { return hdrhistogram.NewPacked(100, int64(Highest), 3) }
+
+// Counts are how many calls of each Key there were so far, without the warm-up.
+func (r *Recorder) Counts() Counts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.result.Counts()
 }
 
 // Result gives what was recorded, and ends the Recorder.

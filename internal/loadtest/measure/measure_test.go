@@ -41,11 +41,11 @@ func look(r *Result) string {
 	lag, err := r.Lag.EncodeV2()
 	all = append(all, fmt.Sprint(r.Due, r.Messages, r.Beside, lag, err))
 	for _, w := range r.Windows {
-		if len(w.Counts) == 0 && w.Lag == 0 {
+		if len(w.Counts) == 0 && w.Due == 0 {
 			continue
 		}
 		encoded, err := w.Total.Encode()
-		all = append(all, fmt.Sprint(w.From, w.Width, w.Counts, w.Types, encoded, err, w.Lag))
+		all = append(all, fmt.Sprint(w.From, w.Width, w.Counts, w.Types, encoded, err, w.Lag, w.Due))
 	}
 	return fmt.Sprint(all)
 }
@@ -122,7 +122,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	assert.LessOrEqual(t, len(result.Windows), MostWindows)
 	all, _ := result.Of(func(Key) bool { return true })
 	assert.EqualValues(t, 10000, all.Count)
-	assert.Len(t, result.Beside, MostGroups+1)
+	assert.Len(t, result.Beside, MostTypes+1)
+	merged := NewResult()
+	for n := range 1000 {
+		merged.Merge(&Result{Lag: NewHistogram(), Beside: map[Key]uint64{{Method: "m", Outcome: OK, Type: fmt.Sprint("t", n)}: 1}})
+	}
+	assert.Len(t, merged.Beside, MostGroups+1)
 	var seen uint64
 	for i, w := range result.Windows {
 		n, _ := w.Count()
@@ -131,4 +136,59 @@ func TestMemoryIsBounded(t *testing.T) {
 		assert.LessOrEqual(t, len(w.Types), MostTypes+1)
 	}
 	assert.EqualValues(t, 10000, seen)
+}
+
+// TestTypesAreBounded: a server that calls each exception something else fills no memory, not even when several recorders
+// are merged; and each call is counted.
+func TestTypesAreBounded(t *testing.T) {
+	const calls = 3 * MostTypes
+	together, recent := NewResult(), NewWindow(0, 0)
+	for part := range 3 {
+		r := NewRecorder(0)
+		for n := range calls {
+			k := Key{Method: "m", Outcome: Unexpected, Type: fmt.Sprint("type", part, "-", n)}
+			r.Add(k, Sample{Done: time.Duration(n) * time.Second})
+			r.Beside(k)
+		}
+		recent.Merge(r.Recent())
+		result := r.Result()
+		types := map[string]bool{}
+		for k := range result.Groups {
+			types[k.Type] = true
+		}
+		assert.Len(t, types, MostTypes+1)
+		assert.Len(t, result.Beside, MostTypes+1)
+		together.Merge(result)
+	}
+	for range 8 {
+		together.widen()
+	}
+	for _, w := range append(together.Windows, recent) {
+		var all uint64
+		for _, n := range w.Types {
+			all += n
+		}
+		assert.Equal(t, w.Counts[Unexpected], all)
+		assert.LessOrEqual(t, len(w.Types), MostTypes+1)
+	}
+	assert.EqualValues(t, 3*calls, recent.Counts[Unexpected])
+	assert.NotZero(t, recent.Types[Other])
+}
+
+// TestALook takes nothing from what is found in the end.
+func TestALook(t *testing.T) {
+	r, k, lags := NewRecorder(time.Second), Key{Method: "m", Outcome: OK}, NewHistogram()
+	for n, at := range []time.Duration{0, time.Second, 2 * time.Second} {
+		r.Begun(at, time.Duration(n)*time.Millisecond)
+		r.Add(k, Sample{Intended: at, Done: at})
+		r.Lags().MergeInto(lags)
+		assert.EqualValues(t, 1, r.Recent().Due)
+	}
+	for range 2 {
+		assert.Equal(t, Counts{k: 2}, r.Counts(), "without the warm-up")
+	}
+	result := r.Result()
+	assert.True(t, lags.Equals(result.Lag))
+	assert.EqualValues(t, 2, lags.TotalCount())
+	assert.EqualValues(t, 2, result.Groups[k].Count)
 }

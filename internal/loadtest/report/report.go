@@ -141,13 +141,13 @@ var Bys = []By{Method, Source, Outcome, Exception}
 func (by By) of(k measure.Key) string {
 	switch by {
 	case Method:
-		return printable(k.Method)
+		return Printable(k.Method)
 	case Source:
-		return printable(k.Source)
+		return Printable(k.Source)
 	case Outcome:
 		return string(k.Outcome)
 	}
-	return printable(k.Type)
+	return Printable(k.Type)
 }
 
 // Window is what ended in one span of time.
@@ -224,7 +224,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 	all, errors := r.Of(func(measure.Key) bool { return true })
 	d := Document{
 		Overall: figures(all, errors), Groups: []Group{}, Windows: []Window{}, Format: format,
-		Scenario: printable(s.Name), Target: cmp.Or(s.Target.Socket, s.Target.Addr), Load: loadOf(s.Load), Mix: []Item{},
+		Scenario: Printable(s.Name), Target: cmp.Or(s.Target.Socket, s.Target.Addr), Load: loadOf(s.Load), Mix: []Item{},
 		Began: r.Began.UTC().Round(0), Seconds: r.Took.Seconds(), Lag: times(r.Lag), Events: r.Messages,
 		Machine: thisMachine(), Notes: s.Notes, Invalid: r.Invalid,
 	}
@@ -240,7 +240,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 	}
 	named := map[string]int{} // of a recording, whose items are one for each call that differs
 	for _, item := range s.Mix {
-		i := Item{Name: printable(item.Name), Weight: item.Weight}
+		i := Item{Name: Printable(item.Name), Weight: item.Weight}
 		if at, again := named[i.Name]; again {
 			d.Mix[at].Weight += i.Weight
 			continue
@@ -249,7 +249,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 			named[i.Name] = len(d.Mix)
 		}
 		for _, call := range item.Steps {
-			i.Calls = append(i.Calls, printable(call.Method))
+			i.Calls = append(i.Calls, Printable(call.Method))
 		}
 		d.Mix = append(d.Mix, i)
 	}
@@ -257,7 +257,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 		d.Agents = append(d.Agents, Agent{a.Name, a.Due, times(a.Lag), micros(int64(a.Within)), a.Lost})
 	}
 	for k, n := range r.Beside {
-		d.Beside = append(d.Beside, Beside{k.Method, k.Outcome, printable(k.Type), n})
+		d.Beside = append(d.Beside, Beside{k.Method, k.Outcome, Printable(k.Type), n})
 	}
 	slices.SortFunc(d.Beside, func(a, b Beside) int {
 		return cmp.Or(cmp.Compare(a.Misdeed, b.Misdeed), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Exception, b.Exception))
@@ -311,7 +311,7 @@ func windowOf(w *measure.Window, warmup time.Duration) Window {
 		LagMax: micros(int64(w.Lag)), Outcomes: maps.Clone(w.Counts), Exceptions: map[string]uint64{}, Histogram: Packed{PackedHistogram: w.Total.Clone()},
 	}
 	for kind, n := range w.Types {
-		window.Exceptions[printable(kind)] += n
+		window.Exceptions[Printable(kind)] += n
 	}
 	return window
 }
@@ -327,7 +327,7 @@ func loadOf(l scenario.Load) Load {
 		load.Arrivals = "poisson"
 	}
 	for _, s := range l.Stages {
-		load.Stages = append(load.Stages, Stage{printable(s.Name), s.From, s.To, s.For.Seconds()})
+		load.Stages = append(load.Stages, Stage{Printable(s.Name), s.From, s.To, s.For.Seconds()})
 	}
 	return load
 }
@@ -341,9 +341,9 @@ func thisMachine() Machine {
 // mostName is how long a name may be.
 const mostName = 256
 
-// printable is a name as it may be shown. Types of exceptions come from the server, which is not trusted; sources may come
+// Printable is a name as it may be shown. Types of exceptions come from the server, which is not trusted; sources may come
 // from any file.
-func printable(name string) string {
+func Printable(name string) string {
 	if len(name) > mostName || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fmt.Sprintf("(a name that is longer than %d bytes or cannot be printed)", mostName)
 	}
