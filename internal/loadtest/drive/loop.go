@@ -158,13 +158,17 @@ func (l *loop) sleep(now, due time.Duration, more bool) time.Duration {
 	return d
 }
 
+// wait sleeps until there are events, or for that long. It lets others have Go's processor only if that is long: it may have to
+// wait for one afterwards.
 func (l *loop) wait(events []unix.EpollEvent, d time.Duration) (int, error) {
 	spec := unix.NsecToTimespec(int64(d))
-	call := unix.Syscall6 // which lets others have Go's processor meanwhile, and may have to wait for one afterwards
+	var n uintptr
+	var errno unix.Errno
 	if d <= kept {
-		call = unix.RawSyscall6
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&spec)), 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&spec)), 0, 0)
 	}
-	n, _, errno := call(unix.SYS_EPOLL_PWAIT2, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(&spec)), 0, 0)
 	switch errno {
 	case 0:
 		return int(n), nil
