@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -127,12 +128,15 @@ func judged(thresholds []string, r *measure.Result) (all []report.Verdict, held 
 // load makes a load and tells of it. What is written comes last, and a file that cannot be written does not keep the
 // summary from whoever waits.
 func load(run maker, s *scenario.Scenario, out *outputs) error {
+	if err := out.files.Try(); err != nil {
+		return fail(exitNoReply, "load: %s", oneLine(err))
+	}
 	raiseDescriptors()
 	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	ctx, end := context.WithCancel(signalled)
 	defer end()
-	heard, err := out.server.watch(ctx, s.Warmup)
+	daemon, err := out.server.listen()
 	if err != nil {
 		return err
 	}
@@ -143,22 +147,28 @@ func load(run maker, s *scenario.Scenario, out *outputs) error {
 		view.Close()
 		stop() // a second signal ends it at once
 	})
-	r, err := run(ctx, s, drive.Options{Progress: view.Progress, Crashed: view.Close})
+	begin := func() error { return daemon.begin(ctx, s.Warmup) }
+	r, err := run(ctx, s, drive.Options{Ready: begin, Progress: view.Progress, Crashed: view.Close})
 	view.Close()
-	if errors.As(err, new(*fleet.AgentError)) {
+	switch {
+	case errors.As(err, new(*fleet.AgentError)):
 		return fail(exitNoDaemon, "load: %v", err)
-	}
-	if err != nil {
+	case errors.As(err, new(*failure)):
+		return err
+	case err != nil:
 		return fail(exitUsage, "load: %v", err)
 	}
 	d := report.Of(s, r)
-	d.Server = heard(r)
+	d.Server = daemon.heard(r)
+	if d.Overall.Count > 0 && d.Overall.Histogram.TotalCount() == 0 {
+		d.Invalid = append(d.Invalid, "no call was answered")
+	}
 	var held bool
 	d.Verdicts, held = judged(s.Thresholds, r)
 	told := errors.Join(d.WriteSummary(out.stdout), d.WriteAll(out.files))
 	switch {
 	case told != nil:
-		return fail(exitNoReply, "load: %v", told)
+		return fail(exitNoReply, "load: %s", oneLine(told))
 	case len(d.Invalid) > 0: // which says more than that a threshold did not hold: nothing was found out
 		return fail(exitInvalid, "")
 	case !held:
@@ -166,6 +176,9 @@ func load(run maker, s *scenario.Scenario, out *outputs) error {
 	}
 	return nil
 }
+
+// oneLine is what several errors say.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // raiseDescriptors lets as many calls be under way as the system allows.
 func raiseDescriptors() {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +36,8 @@ func newLoadCapacity(env func(string) string, stdout *os.File) *cobra.Command {
 		Long: `Search the highest rate of calls at which all thresholds hold: those of --threshold and of the scenario in FILE, or, if
 there are none, ` + strings.Join(usualThresholds, " and ") + `.
 
-Each probe makes the calls of the scenario's mix, or the one call, at one rate for --duration; what FILE says of stages,
-warm-up and model is not used. The rate is doubled from --from until a threshold does not hold, and then narrowed down; what
+Each probe makes the calls of the scenario's mix, or the one call, at one rate of arrivals for --duration; an item
+with steps is one arrival. What FILE says of stages, warm-up and model is not used. The rate is doubled from --from until a threshold does not hold, and then narrowed down; what
 decides is probed more than once, since one run may have bad luck. So a search takes some thirty probes.
 
 A probe in which the tool was the bottleneck says nothing, and is made again. The search ends if that is so three times in
@@ -51,6 +52,9 @@ Exit codes: 0 found, or all rates up to --to hold; 2 usage, or a scenario that i
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if c.Precision, err = share(precision); err != nil {
 				return fmt.Errorf("--precision: %w", err)
+			}
+			if err := report.Try(file); err != nil {
+				return fail(exitNoReply, "load: %v", err)
 			}
 			if !(0 < c.From && c.From <= c.To && c.To <= scenario.MostRate) {
 				return fmt.Errorf("--from, --to: expected numbers above 0, up to %.0f, the first not above the second", scenario.MostRate)
@@ -103,8 +107,8 @@ type capacity struct {
 // capacityJSON is a search as it is written, in JSON with these names.
 type capacityJSON struct {
 	Format     int            `json:"format"`
-	Found      verdict.Found  `json:"found"` // edge, none held, all held, unfinished
-	Rate       float64        `json:"rate_per_second"`
+	Found      verdict.Found  `json:"found"`                      // edge, none held, all held, unfinished
+	Rate       float64        `json:"rate_per_second"`            // of arrivals, as all rates but reached_per_second
 	Beyond     float64        `json:"fails_per_second,omitempty"` // the lowest rate above it that did not hold
 	Why        string         `json:"why,omitempty"`              // it is unfinished
 	Precision  float64        `json:"precision"`
@@ -191,7 +195,7 @@ func (c *capacity) probe(ctx context.Context, rate float64) (held bool, err erro
 			return false, err
 		}
 		c.doc.Probes = append(c.doc.Probes, p)
-		c.say("%s", p.text())
+		c.say("%s", p.text(c.doc.unit()))
 		if len(p.Invalid) == 0 {
 			return p.Held, nil
 		}
@@ -229,7 +233,7 @@ func (c *capacity) once(ctx context.Context, rate float64) (probeJSON, error) {
 }
 
 // text is a probe for people: a line.
-func (p probeJSON) text() string {
+func (p probeJSON) text(unit string) string {
 	word, why := "held", p.Why
 	switch {
 	case len(p.Invalid) > 0:
@@ -237,7 +241,7 @@ func (p probeJSON) text() string {
 	case !p.Held:
 		word = "FAILED"
 	}
-	line := fmt.Sprintf("%9s calls/s  %-7s  p50 %s, p99 %s, errors %.3g %%", rounded(p.Rate), word,
+	line := fmt.Sprintf("%9s %s  %-7s  p50 %s, p99 %s, errors %.3g %%", rounded(p.Rate), unit, word,
 		report.Span(p.Overall.P50), report.Span(p.Overall.P99), 100*float64(p.Overall.Errors)/math.Max(1, float64(p.Overall.Count)))
 	return strings.Join(append([]string{line}, why...), "; ")
 }
@@ -246,15 +250,23 @@ func (p probeJSON) text() string {
 func (d capacityJSON) text() string {
 	switch {
 	case d.Found == verdict.TheEdge:
-		return fmt.Sprintf("capacity: %s calls/s hold, %s do not", rounded(d.Rate), rounded(d.Beyond))
+		return fmt.Sprintf("capacity: %s %s hold, %s do not", rounded(d.Rate), d.unit(), rounded(d.Beyond))
 	case d.Found == verdict.AllHeld:
-		return fmt.Sprintf("capacity: at least %s calls/s: more were not to be tried", rounded(d.Rate))
+		return fmt.Sprintf("capacity: at least %s %s: more were not to be tried", rounded(d.Rate), d.unit())
 	case d.Found == verdict.NoneHeld:
 		return "capacity: less than the least that was to be tried"
 	case d.Rate > 0:
-		return fmt.Sprintf("capacity: at least %s calls/s: %s", rounded(d.Rate), d.Why)
+		return fmt.Sprintf("capacity: at least %s %s: %s", rounded(d.Rate), d.unit(), d.Why)
 	}
 	return "capacity: unknown: " + d.Why
+}
+
+// unit is what a rate is of: an arrival may bring several calls.
+func (d capacityJSON) unit() string {
+	if slices.ContainsFunc(d.Mix, func(i report.Item) bool { return len(i.Calls) > 1 }) {
+		return "arrivals/s"
+	}
+	return "calls/s"
 }
 
 // rounded is a rate for people, to three digits or more.

@@ -40,7 +40,8 @@ changes that are no chance, and are as large as --min-effect; of errors, any cha
 
 Exit codes: 0 no B is worse than A; 2 usage, or a file that is no result; 98 not enough data, or a run that is invalid;
 99 some B is worse.`,
-		Example: `  for i in 1 2 3 4 5; do
+		Example: `  mkdir old new
+  for i in 1 2 3 4 5; do
     sallyport load run --socket old.sock --json old/$i.json mine.yaml
     sallyport load run --socket new.sock --json new/$i.json mine.yaml
   done

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -88,7 +91,7 @@ var checks = scenario.Checks{Method: aMethod, Threshold: aThreshold}
 
 // scenario is the scenario in a file, or of the one call that the command line has, and whom it calls.
 func (l *loadFlags) scenario(cmd *cobra.Command, args []string, env func(string) string) (s *scenario.Scenario, err error) {
-	if err := l.target(); err != nil {
+	if err := cmp.Or(l.target(), noZero(cmd)); err != nil {
 		return nil, err
 	}
 	if l.isFile(args) {
@@ -101,6 +104,9 @@ func (l *loadFlags) scenario(cmd *cobra.Command, args []string, env func(string)
 			s, l.packed, err = scenario.Pack(args[0], checks)
 		} else {
 			s, err = scenario.Read(args[0], checks)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fail(exitUsage, "%s: expected the file of a scenario, or a method of the API", escape([]byte(args[0]), ""))
 		}
 		if err != nil {
 			return nil, fail(exitUsage, "%v", err)
@@ -130,6 +136,16 @@ func (l *loadFlags) scenario(cmd *cobra.Command, args []string, env func(string)
 		l.packed.Options, l.packed.Socket = l.Options, s.Target.Socket
 	}
 	return s, nil
+}
+
+// noZero refuses flags that say nothing when they are zero, which is no way to have no limit.
+func noZero(cmd *cobra.Command) error {
+	for _, name := range []string{"rate", "workers", "duration", "max-lag", "timeout", "max-in-flight"} {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+			return fmt.Errorf("--%s: expected more than 0", name)
+		}
+	}
+	return nil
 }
 
 // usualTarget has a scenario that names nobody call the daemon of this machine that serves a method.
@@ -178,9 +194,12 @@ func (l *loadFlags) isFile(args []string) bool {
 	return l.Rate == 0 && l.Workers == 0 && l.request == "" && !aMethod(method)
 }
 
-// aMethod reports whether daemons serve a method, be it a drill.
+// aMethod reports whether daemons serve a method, be it a drill. Some entries have an argument in their names.
 func aMethod(method string) bool {
-	return slices.ContainsFunc(slices.Concat(methods.All(), methods.Drill()), func(e stages.Entry) bool { return e.Name == method })
+	return slices.ContainsFunc(slices.Concat(methods.All(), methods.Drill()), func(e stages.Entry) bool {
+		name, _, _ := strings.Cut(e.Name, "+")
+		return name == method
+	})
 }
 
 // aThreshold says what was expected instead of a text that is no threshold.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -31,8 +32,8 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 		Example: `  sallyport load replay --speed 2 --threshold 'p99 < 5ms' calls.trace
   sallyport load replay --rate 500 --check calls.trace`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := l.target(); err != nil {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cmp.Or(l.target(), noZero(cmd)); err != nil {
 				return err
 			}
 			s, err := recordedScenario(l.Options, how, args[0])

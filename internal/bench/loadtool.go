@@ -213,7 +213,7 @@ func (b *bench) lengths(ctx context.Context) error {
 
 // The pairs: a server, and the same again, or one for which a call takes longer by a share. Each side is loaded in turns.
 const (
-	pairRuns   = 5
+	pairRuns   = 10
 	pairEffect = 0.05
 	pairTakes  = time.Millisecond
 	pairRest   = 100 * time.Microsecond // of a call, about, which is not the server's time for it

@@ -55,13 +55,13 @@ var (
 		Starts: 7, Rounds: 3, IdleRepetitions: 3, SetRepetitions: 7, EventRepetitions: 3, Warmup: 150 * time.Millisecond, Duration: 700 * time.Millisecond,
 		BlockedStarts: 200, Subscribers: 1000, Changes: 100, Fills: 12,
 		StallFors: []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second}, StallTime: 100 * time.Second, RateTime: 10 * time.Second, RateRepetitions: 5,
-		Pairs: 20, PairTime: 2 * time.Second, Searches: 5, ProbeTime: 2 * time.Second,
+		Pairs: 20, PairTime: time.Second, Searches: 5, ProbeTime: 2 * time.Second,
 	}
 	quick = plan{
 		Starts: 2, Rounds: 2, IdleRepetitions: 1, SetRepetitions: 3, EventRepetitions: 1, Warmup: 150 * time.Millisecond, Duration: 500 * time.Millisecond,
 		BlockedStarts: 200, Subscribers: 1000, Changes: 50, Fills: 12,
 		StallFors: []time.Duration{10 * time.Millisecond, 100 * time.Millisecond}, StallTime: 8 * time.Second, RateTime: 2 * time.Second, RateRepetitions: 3,
-		Pairs: 1, PairTime: time.Second, Searches: 1, ProbeTime: time.Second,
+		Pairs: 1, PairTime: 500 * time.Millisecond, Searches: 1, ProbeTime: time.Second,
 	}
 )
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"sallyport/internal/loadtest/measure"
@@ -139,9 +140,12 @@ func (d *driver) readEvents(conn half, rec *measure.Recorder, c *scenario.Call) 
 			return "", "", err
 		}
 		if first[0] != '1' {
-			rest := make([]byte, r.Buffered())
-			n, _ := r.Read(rest)
-			o, kind := (&words{}).judge(c, false, rest[:n])
+			_ = conn.SetReadDeadline(time.Now().Add(d.s.Timeout)) // for the rest of what is no event
+			rest, err := io.ReadAll(io.LimitReader(r, mostKept))
+			if err != nil {
+				return "", "", err
+			}
+			o, kind := (&words{}).judge(c, nil, false, rest)
 			return o, kind, nil
 		}
 		if _, err := messages.ReadEvent(r); err != nil {
@@ -161,7 +165,7 @@ func (d *driver) misbehave(ctx context.Context, rec *measure.Recorder, kind scen
 		err = d.misdeed(ctx, conn, kind)
 	}
 	if err == nil {
-		k.Outcome, k.Type, _, err = d.read(conn, &scenario.Call{Expect: scenario.Expect{Any: true}})
+		k.Outcome, k.Type, _, err = d.read(conn, &scenario.Call{Expect: scenario.Expect{Any: true}}, nil)
 	}
 	if ctx.Err() != nil {
 		return
@@ -195,7 +199,10 @@ func (d *driver) misdeed(ctx context.Context, conn half, kind scenario.Misdeed) 
 		if _, err := conn.Write(request); err != nil {
 			return said(err)
 		}
-		pause(ctx, d.s.Timeout/2)
+		if err := conn.CloseWrite(); err != nil {
+			return said(err)
+		}
+		pause(ctx, d.s.Timeout/2) // and then it looks what has become of its reply
 	case scenario.HalfFrame:
 		if _, err := conn.Write(request[:len(request)/2]); err != nil {
 			return said(err)

@@ -63,6 +63,9 @@ type maker interface {
 	run(ctx context.Context) error
 	recorder() *measure.Recorder
 	inFlight() int
+	// cut is how many calls were under way when ctx ended the run, and how long the one was that had been due first. They
+	// count nowhere.
+	cut() (calls int, longest time.Duration)
 	close() // lets go of what is under way, once run has returned, or instead of it
 }
 
@@ -113,6 +116,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	if ctx.Err() != nil { // somebody ended it
 		took = min(d.now(), d.end)
 	}
+	cut := ctx.Err() != nil
 	stop()
 	d.beside.Wait()
 
@@ -121,6 +125,9 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 		all.Merge(m.recorder().Result())
 	}
 	all.Began, all.Took = d.base.Add(s.Warmup), max(0, took-s.Warmup)
+	if cut {
+		all.Notes = append(all.Notes, d.wasCut(took))
+	}
 	all.Invalid = append(all.Invalid, d.invalid(all.Lag, all.Counts())...)
 	return all, cmp.Or(errs...)
 }
@@ -199,6 +206,20 @@ func (d *driver) progress(beside *measure.Recorder) Progress {
 	}
 	p.Invalid = d.invalid(d.lag, p.Counts)
 	return p
+}
+
+// wasCut says what the result of a run lacks that somebody ended.
+func (d *driver) wasCut(took time.Duration) string {
+	calls, longest := 0, time.Duration(0)
+	for _, m := range d.makers {
+		n, waited := m.cut()
+		calls, longest = calls+n, max(longest, waited)
+	}
+	note := fmt.Sprintf("the run was ended after %v of %v", took.Round(time.Millisecond), d.end)
+	if calls > 0 {
+		note += fmt.Sprintf("; %d calls under way then count nowhere, the longest of which had waited for %v", calls, longest.Round(time.Millisecond))
+	}
+	return note
 }
 
 // lagRank is the percentile of the tool's own delay that counts.

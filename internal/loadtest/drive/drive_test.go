@@ -42,6 +42,7 @@ type server struct {
 	conns   sync.WaitGroup
 	under   atomic.Int64
 	most    atomic.Int64
+	tokens  atomic.Int64
 	release chan struct{} // closed: what is held is answered
 
 	mu   sync.Mutex
@@ -129,6 +130,8 @@ func (s *server) reply(conn net.Conn, request string) {
 	case "held":
 		<-s.release
 		_, _ = io.WriteString(conn, "0\x00")
+	case "token":
+		fmt.Fprintf(conn, "0\x00a token-%d.", s.tokens.Add(1))
 	case "linger":
 		time.Sleep(2 * time.Millisecond)
 		_, _ = io.WriteString(conn, "0\x00")
@@ -294,6 +297,36 @@ func TestSequences(t *testing.T) {
 					assert.Fail(t, "a second step before any first had ended")
 				}
 			}
+		})
+	}
+}
+
+// TestWhatAReplyHasIsSentAgain: each arrival sends what its own reply had.
+func TestWhatAReplyHasIsSentAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("version: 1\nstages: [{rate: 200, for: 100ms}]\nvariables: {token: {reply: 'token-[0-9]+'}}\n"+
+		"mix: [{steps: [{method: token, keep: token}, {method: take, payload: '{token}'}]}]"), 0o600))
+	s, err := scenario.Read(file, scenario.Checks{})
+	require.NoError(t, err)
+	for way, listen := range targets {
+		t.Run(way, func(t *testing.T) {
+			l, target := listen(t)
+			server := serve(t, l)
+			s.Target = target
+			r, err := Run(context.Background(), s, Options{Threads: 2})
+			require.NoError(t, err)
+			assert.Equal(t, map[measure.Key]uint64{
+				{Method: "token", Source: "dom0", Outcome: measure.OK}: 20, {Method: "take", Source: "dom0", Outcome: measure.OK}: 20,
+			}, counts(r))
+			var taken []string
+			for _, request := range server.requests() {
+				if header, payload, _ := strings.Cut(request, "\x00"); strings.HasPrefix(header, "take") {
+					taken = append(taken, payload)
+				}
+			}
+			slices.Sort(taken)
+			assert.Len(t, slices.Compact(taken), 20)
+			assert.Equal(t, int64(20), server.tokens.Load())
 		})
 	}
 }

@@ -123,6 +123,13 @@ func (l *loop) close() {
 	_ = unix.Close(l.epoll)
 }
 
+func (l *loop) cut() (calls int, longest time.Duration) {
+	for f := l.oldest.next; f != &l.oldest; f = f.next {
+		calls, longest = calls+1, max(longest, l.d.now()-f.sample.Intended)
+	}
+	return calls, longest
+}
+
 // beginDue begins what is due, and gives the time.
 func (l *loop) beginDue() (now time.Duration) {
 	for range beginsAtOnce {
@@ -281,14 +288,14 @@ func (l *loop) proceed(f *flight) {
 		case errno == unix.EAGAIN || errno == unix.EINTR:
 			return
 		case errno != 0: // the server has closed without reading all of the request; what it said before counts
-			if outcome, kind := l.judge(f.call(), l.d.s.Target.Plain, f.reply); kind != "" {
+			if outcome, kind := l.judge(f.call(), f.job.draw, l.d.s.Target.Plain, f.reply); kind != "" {
 				l.end(f, outcome, kind)
 			} else {
 				l.end(f, outcomeOf(errno), "")
 			}
 			return
 		case n == 0:
-			outcome, kind := l.judge(f.call(), l.d.s.Target.Plain, f.reply)
+			outcome, kind := l.judge(f.call(), f.job.draw, l.d.s.Target.Plain, f.reply)
 			l.end(f, outcome, kind)
 			return
 		}

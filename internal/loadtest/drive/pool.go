@@ -21,9 +21,13 @@ type pool struct {
 	under atomic.Int64
 	woken chan struct{} // the plan has other things to do
 
-	mu   sync.Mutex // of the plan
-	plan *plan
+	mu      sync.Mutex // of what follows
+	plan    *plan
+	calls   int // that were cut
+	longest time.Duration
 }
+
+func (p *pool) cut() (calls int, longest time.Duration) { return p.calls, p.longest }
 
 func newPool(d *driver, thread int) *pool {
 	return &pool{
@@ -88,12 +92,15 @@ func (p *pool) call(ctx context.Context, b begin) {
 	if err == nil {
 		s.Connected = p.d.now()
 		done := closing(ctx, conn)
-		k.Outcome, k.Type, s.First, err = p.d.ask(conn, c, request)
+		k.Outcome, k.Type, s.First, err = p.d.ask(conn, c, b.job.draw, request)
 		done()
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // the run is over, and the call was cut
 		p.under.Add(-1)
-		return // the run is over, and the call was cut
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.calls, p.longest = p.calls+1, max(p.longest, p.d.now()-b.due)
+		return
 	}
 	if err != nil {
 		k.Outcome = outcomeOf(err)
@@ -135,12 +142,12 @@ func (d *driver) dial(ctx context.Context) (half, error) {
 }
 
 // ask sends a request and reads the whole reply.
-func (d *driver) ask(conn half, c *scenario.Call, request []byte) (o measure.Outcome, kind string, first time.Duration, err error) {
+func (d *driver) ask(conn half, c *scenario.Call, draw *scenario.Draw, request []byte) (o measure.Outcome, kind string, first time.Duration, err error) {
 	_, unsent := conn.Write(request)
 	if unsent == nil {
 		unsent = conn.CloseWrite()
 	}
-	o, kind, first, err = d.read(conn, c)
+	o, kind, first, err = d.read(conn, c, draw)
 	if unsent != nil && (err != nil || o == measure.Empty) { // nothing was said that would explain it
 		return "", "", first, unsent
 	}
@@ -148,7 +155,7 @@ func (d *driver) ask(conn half, c *scenario.Call, request []byte) (o measure.Out
 }
 
 // read reads a whole reply.
-func (d *driver) read(conn half, c *scenario.Call) (o measure.Outcome, kind string, first time.Duration, err error) {
+func (d *driver) read(conn half, c *scenario.Call, draw *scenario.Draw) (o measure.Outcome, kind string, first time.Duration, err error) {
 	var reply []byte
 	buffer := make([]byte, 16<<10)
 	for {
@@ -158,7 +165,7 @@ func (d *driver) read(conn half, c *scenario.Call) (o measure.Outcome, kind stri
 		}
 		reply = append(reply, buffer[:min(n, max(0, mostKept-len(reply)))]...)
 		if err == io.EOF {
-			o, kind = (&words{}).judge(c, d.s.Target.Plain, reply)
+			o, kind = (&words{}).judge(c, draw, d.s.Target.Plain, reply)
 			return o, kind, first, nil
 		}
 		if err != nil {

@@ -21,15 +21,17 @@ const mostKept = 1 << 20
 // longestType is how many bytes the type of an exception has that is told apart from others.
 const longestType = 256
 
-// judge says what a whole reply is: it is the end of the connection that makes it whole.
-func (w *words) judge(c *scenario.Call, plain bool, reply []byte) (measure.Outcome, string) {
-	switch {
-	case len(reply) == 0:
+// judge says what a whole reply is: it is the end of the connection that makes it whole. What later calls need of it is kept.
+func (w *words) judge(c *scenario.Call, draw *scenario.Draw, plain bool, reply []byte) (measure.Outcome, string) {
+	if len(reply) == 0 {
 		return measure.Empty, ""
-	case plain:
-		return c.Expect.Right("", reply), ""
 	}
-	if content, ok := bytes.CutPrefix(reply, []byte("0\x00")); ok {
+	content, ok := bytes.CutPrefix(reply, []byte("0\x00"))
+	if plain {
+		content, ok = reply, true
+	}
+	if ok {
+		c.Keep(content, draw)
 		return c.Expect.Right("", content), ""
 	}
 	exception, ok := exceptionOf(reply)

@@ -43,7 +43,7 @@ type remote struct {
 }
 
 // Run has the agents make the load of s, which is what they find in c.Scenario, and gives what they measured, merged: as
-// drive.Run would, with as many times the threads, but for Agents. Of o, Progress counts. If an agent is lost on the way,
+// drive.Run would, with as many times the threads, but for Agents. Of o, Ready and Progress count. If an agent is lost on the way,
 // the others go on, and the result is invalid. If ctx ends early, the result is what was measured until then. An error is
 // only that nothing was begun; it is an *AgentError if an agent is the reason.
 func (c *Coordinator) Run(ctx context.Context, s *scenario.Scenario, o drive.Options) (*measure.Result, error) {
@@ -57,6 +57,11 @@ func (c *Coordinator) Run(ctx context.Context, s *scenario.Scenario, o drive.Opt
 	}()
 	if err != nil {
 		return nil, err
+	}
+	if o.Ready != nil {
+		if err := o.Ready(); err != nil {
+			return nil, err
+		}
 	}
 	told := time.Now()
 	v := &view{told: told, of: s.Load.Duration(), show: o.Progress, live: len(remotes), last: map[*remote]*progress{}, inFlight: map[*remote]int{}, reported: map[*remote]bool{}}
@@ -184,6 +189,9 @@ func merged(remotes []*remote) *measure.Result {
 			a.Due, a.Lag = r.result.Due, r.result.Lag
 			for i, why := range r.result.Invalid {
 				r.result.Invalid[i] = fmt.Sprintf("agent %s: %s", r.name, why)
+			}
+			for i, note := range r.result.Notes {
+				r.result.Notes[i] = fmt.Sprintf("agent %s: %s", r.name, note)
 			}
 			r.result.Agents = nil // it has none
 			all.Merge(r.result)

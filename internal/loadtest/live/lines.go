@@ -27,6 +27,9 @@ func writeLine(w io.Writer, p drive.Progress) {
 			line += "; exceptions: " + list(types)
 		}
 	}
+	if len(p.Invalid) > 0 {
+		line += "; INVALID so far"
+	}
 	_, _ = io.WriteString(w, line+"\n")
 }
 

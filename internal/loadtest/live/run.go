@@ -39,6 +39,8 @@ func newRun(s *scenario.Scenario) *run {
 	switch {
 	case s.Load.Closed:
 		r.model = "closed model"
+	case len(s.Load.Recorded) > 0:
+		r.model = "calls of a recording"
 	case s.Load.Poisson:
 		r.model = "open model, Poisson arrivals"
 	}

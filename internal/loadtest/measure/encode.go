@@ -17,6 +17,7 @@ const MostEncoded = 64 << 20
 
 // The limits of what is decoded. Nothing that was measured reaches them.
 const (
+	mostGroups  = 2*MostGroups + 10 // as many as there are outcomes
 	mostReasons = 1000
 	mostAgents  = 1000
 	mostCount   = 1 << 52 // so that sums of thousands stay in range
@@ -40,7 +41,8 @@ type encoded struct {
 	Windows  []*Window      `json:"windows"`
 	Messages uint64         `json:"messages"`
 	Beside   []encodedCount `json:"beside"`
-	Invalid  []string       `json:"invalid"` // in UTF-8
+	Notes    []string       `json:"notes"`   // in UTF-8
+	Invalid  []string       `json:"invalid"` // likewise
 	Agents   []encodedAgent `json:"agents"`
 }
 
@@ -84,7 +86,7 @@ type encodedAgent struct {
 
 // MarshalJSON encodes r as of format 1; see MostEncoded.
 func (r *Result) MarshalJSON() ([]byte, error) {
-	e := encoded{Format: format, Began: r.Began, Took: r.Took, Due: r.Due, Lag: some(r.Lag), Windows: r.Windows, Messages: r.Messages, Invalid: r.Invalid}
+	e := encoded{Format: format, Began: r.Began, Took: r.Took, Due: r.Due, Lag: some(r.Lag), Windows: r.Windows, Messages: r.Messages, Notes: r.Notes, Invalid: r.Invalid}
 	for _, k := range r.Keys() {
 		g := r.Groups[k]
 		e.Groups = append(e.Groups, encodedGroup{encodeKey(k), g.Count, some(g.Total), somePacked(g.Connected), somePacked(g.First)})
@@ -108,7 +110,7 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	*r = Result{Began: e.Began, Took: e.Took, Due: e.Due, Groups: map[Key]*Group{}, Lag: e.Lag.all(), Windows: e.Windows, Messages: e.Messages, Beside: map[Key]uint64{}, Invalid: e.Invalid}
+	*r = Result{Began: e.Began, Took: e.Took, Due: e.Due, Groups: map[Key]*Group{}, Lag: e.Lag.all(), Windows: e.Windows, Messages: e.Messages, Beside: map[Key]uint64{}, Notes: e.Notes, Invalid: e.Invalid}
 	for _, g := range e.Groups {
 		r.Groups[g.key()] = &Group{g.Count, g.Total.all(), g.Connected.all(), g.First.all()}
 	}
@@ -124,10 +126,10 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 // check finds what no Result could be, and what merging relies on.
 func (e *encoded) check() error {
 	switch {
-	case len(e.Groups) > MostGroups+len(Outcomes) || len(e.Beside) > MostGroups+len(Outcomes)*len(Outcomes) || len(e.Windows) > MostWindows:
-		return fmt.Errorf("a result has at most %d groups, and %d windows", MostGroups, MostWindows)
-	case len(e.Invalid) > mostReasons || len(e.Agents) > mostAgents:
-		return fmt.Errorf("a result has at most %d reasons to be invalid, and %d agents", mostReasons, mostAgents)
+	case len(e.Groups) > mostGroups || len(e.Beside) > MostGroups+len(Outcomes)*len(Outcomes) || len(e.Windows) > MostWindows:
+		return fmt.Errorf("a result has at most %d groups, and %d windows", mostGroups, MostWindows)
+	case len(e.Invalid) > mostReasons || len(e.Notes) > mostReasons || len(e.Agents) > mostAgents:
+		return fmt.Errorf("a result has at most %d notes and reasons to be invalid, and %d agents", mostReasons, mostAgents)
 	case e.Format != format:
 		return fmt.Errorf("format: expected %d, found %d", format, e.Format)
 	case e.Took < 0:
@@ -205,8 +207,8 @@ func (c *Counts) UnmarshalJSON(data []byte) error {
 	if err := strictly(data, &all); err != nil {
 		return err
 	}
-	if len(all) > MostGroups+len(Outcomes) {
-		return fmt.Errorf("a result has at most %d groups", MostGroups)
+	if len(all) > mostGroups {
+		return fmt.Errorf("a result has at most %d groups", mostGroups)
 	}
 	*c = Counts{}
 	for _, one := range all {

@@ -171,6 +171,7 @@ type Result struct {
 	Windows  []*Window               // by time, without gaps, at most MostWindows, all of one width
 	Messages uint64                  // events that subscribers read
 	Beside   map[Key]uint64          // what clients got that misbehave, by misdeed; apart from all else
+	Notes    []string                // what else is to be known
 	Invalid  []string                // why the run says nothing about the server; none: it does
 	Agents   []Agent                 // that made it together; none: one machine made it
 }
@@ -186,7 +187,7 @@ type Agent struct {
 
 // What keeps a Result small, however long the run is.
 const (
-	MostGroups  = 200 // Keys; more of them are counted under "other"
+	MostGroups  = 200 // Keys; of more of them, source and type are counted under Other, and beyond twice as many methods
 	MostName    = 256 // bytes of what whoever records takes from a reply, or a list of sources, for a Key
 	MostWindows = 600 // when there are more, each two become one
 )
@@ -201,11 +202,18 @@ func NewResult() *Result {
 
 // group finds the group of a key, or makes it.
 func (r *Result) group(k Key) *Group {
-	g := r.Groups[k]
-	if g == nil && len(r.Groups) >= MostGroups {
-		k = Key{Method: "other", Outcome: k.Outcome}
-		g = r.Groups[k]
+	for _, most := range []int{MostGroups, 2 * MostGroups} {
+		if g := r.Groups[k]; g != nil {
+			return g
+		}
+		if len(r.Groups) >= most {
+			k = Key{Method: k.Method, Source: Other, Outcome: k.Outcome}
+		}
+		if len(r.Groups) >= most && most > MostGroups {
+			k.Method = Other
+		}
 	}
+	g := r.Groups[k]
 	if g == nil {
 		g = newGroup()
 		r.Groups[k] = g
@@ -268,12 +276,18 @@ func (r *Result) Merge(other *Result) {
 		}
 		r.window(w.From).Merge(w)
 	}
-	for _, why := range other.Invalid {
-		if !slices.Contains(r.Invalid, why) {
-			r.Invalid = append(r.Invalid, why)
+	r.Notes, r.Invalid = united(r.Notes, other.Notes), united(r.Invalid, other.Invalid)
+	r.Agents = append(r.Agents, other.Agents...)
+}
+
+// united has each text once.
+func united(texts, more []string) []string {
+	for _, text := range more {
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
 		}
 	}
-	r.Agents = append(r.Agents, other.Agents...)
+	return texts
 }
 
 // Keys are the keys of all groups, in an order that does not change.

@@ -118,7 +118,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		r.Add(Key{Method: fmt.Sprint("m", n), Outcome: OK}, Sample{Intended: at, Done: at})
 	}
 	result := r.Result()
-	assert.LessOrEqual(t, len(result.Groups), MostGroups+len(Outcomes))
+	assert.LessOrEqual(t, len(result.Groups), mostGroups)
 	assert.LessOrEqual(t, len(result.Windows), MostWindows)
 	all, _ := result.Of(func(Key) bool { return true })
 	assert.EqualValues(t, 10000, all.Count)

@@ -30,6 +30,33 @@ func (d Document) WriteAll(files Files) error {
 	return errors.Join(errs...)
 }
 
+// Try says which of the files cannot be written, before there is anything to write.
+func (f Files) Try() error {
+	var errs []error
+	for _, path := range []string{f.JSON, f.CSV, f.HLog, f.HTML} {
+		errs = append(errs, Try(path))
+	}
+	return errors.Join(errs...)
+}
+
+// Try says why Save could not write a file now. It leaves no trace. An empty path is no file.
+func Try(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		if info.IsDir() {
+			return fmt.Errorf("%s: expected a file, and it is a directory", path)
+		}
+		return nil // to open a pipe would wait for its reader
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // Save has a file written. It is written whole, or keeps what it had; what is there and is no regular file, such as a
 // terminal, is written to. The error has the path.
 func Save(path string, write func(io.Writer) error) error {

@@ -15,8 +15,9 @@ import (
 var assets embed.FS
 
 var page = template.Must(template.New("report.html").Funcs(template.FuncMap{
-	"span":  Span,
-	"share": func(part, of uint64) string { return fmt.Sprintf("%.3g %%", 100*float64(part)/float64(max(of, 1))) },
+	"span":   Span,
+	"number": func(index int) int { return index + 1 },
+	"share":  func(part, of uint64) string { return fmt.Sprintf("%.3g %%", 100*float64(part)/float64(max(of, 1))) },
 }).ParseFS(assets, "assets/report.html"))
 
 func asset(name string) string {

@@ -226,11 +226,14 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 		Overall: figures(all, errors), Groups: []Group{}, Windows: []Window{}, Format: format,
 		Scenario: Printable(s.Name), Target: cmp.Or(s.Target.Socket, s.Target.Addr), Load: loadOf(s.Load), Mix: []Item{},
 		Began: r.Began.UTC().Round(0), Seconds: r.Took.Seconds(), Lag: times(r.Lag), Events: r.Messages,
-		Machine: thisMachine(), Notes: s.Notes, Invalid: r.Invalid,
+		Machine: thisMachine(), Notes: slices.Concat(s.Notes, r.Notes), Invalid: r.Invalid,
 	}
 	d.Overall.Histogram = Histogram{Histogram: all.Total}
 	if d.Seconds > 0 {
 		d.Offered, d.Reached = float64(r.Due)/d.Seconds, float64(d.Overall.Count-d.Overall.Errors)/d.Seconds
+	}
+	if slices.ContainsFunc(r.Keys(), func(k measure.Key) bool { return k.Source == measure.Other || k.Type == measure.Other }) {
+		d.Notes = append(d.Notes, fmt.Sprintf("more sources, methods or types of exceptions than %d together are not told apart: they are %s", measure.MostGroups, measure.Other))
 	}
 	for _, by := range Bys {
 		d.Groups = append(d.Groups, groups(by, r)...)
@@ -257,7 +260,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 		d.Agents = append(d.Agents, Agent{a.Name, a.Due, times(a.Lag), micros(int64(a.Within)), a.Lost})
 	}
 	for k, n := range r.Beside {
-		d.Beside = append(d.Beside, Beside{k.Method, k.Outcome, Printable(k.Type), n})
+		d.Beside = append(d.Beside, Beside{Printable(k.Method), k.Outcome, Printable(k.Type), n})
 	}
 	slices.SortFunc(d.Beside, func(a, b Beside) int {
 		return cmp.Or(cmp.Compare(a.Misdeed, b.Misdeed), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Exception, b.Exception))

@@ -38,14 +38,15 @@ func (r *reading) requestFields(c *Call) []yamlfile.Field {
 // said reports whether anything has been said of c.
 func (c Call) said() bool {
 	texts := len(c.Arg.parts) + len(c.Source.parts) + len(c.Dest.parts) + len(c.Payload.parts) + len(c.Request.parts)
-	return c.Method != "" || texts > 0 || c.Expect != Expect{} || c.Think > 0
+	return c.Method != "" || texts > 0 || c.Expect != Expect{} || c.Think > 0 || c.keep != nil
 }
 
 // callFields are the keys of a call in a mix.
 func (r *reading) callFields(c *Call) []yamlfile.Field {
 	return append(r.requestFields(c),
 		yamlfile.Optional("expect", &c.Expect, r.expect),
-		yamlfile.Optional("think", &c.Think, pause))
+		yamlfile.Optional("think", &c.Think, pause),
+		yamlfile.Optional("keep", &c.keep, r.kept))
 }
 
 // complete gives a call what goes without saying, and fails if it lacks what does not.
@@ -64,6 +65,15 @@ func (r *reading) complete(n *yamlfile.Node, c *Call) error {
 		return n.Expected("the key method")
 	}
 	return nil
+}
+
+// kept reads which variable keeps something of a reply.
+func (r *reading) kept(n *yamlfile.Node) (*Variable, error) {
+	name, err := yamlfile.String(n)
+	if v := r.named[name]; err == nil && (v == nil || v.reply == nil) {
+		err = n.Expected("a variable that has the key reply")
+	}
+	return r.named[name], err
 }
 
 func (r *reading) method(n *yamlfile.Node) (string, error) {

@@ -50,7 +50,7 @@ func Pack(file string, checks Checks) (*Scenario, *Packed, error) {
 	if all > MostPacked {
 		return nil, nil, fmt.Errorf("%s: expected at most %d MiB, with the files that it names, to send to other machines", file, MostPacked>>20)
 	}
-	return s, p, nil
+	return s.named(file), p, nil
 }
 
 // Unpack reads the scenario, from nothing but p. p may come from anybody.
@@ -87,7 +87,7 @@ func (p *Packed) scenario(checks Checks, identity Identity) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.Override(o, checks)
+	return s.named(p.File), s.Override(o, checks)
 }
 
 // packing keeps the files that are read.

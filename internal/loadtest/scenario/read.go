@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"sallyport/internal/loadtest/measure"
@@ -47,6 +48,7 @@ const (
 	mostInFlight    = 1 << 20
 	mostWorkers     = 1 << 16
 	mostText        = 1 << 20
+	mostKept        = 4 << 10 // bytes of a reply, in a variable
 	mostFile        = 4 << 20
 	mostFiles       = 256 << 20 // all together, each as often as it is named
 	longest         = 1000 * time.Hour
@@ -75,14 +77,23 @@ func Read(file string, checks Checks) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	return read(root, onDisk{filepath.Dir(file)}, checks)
+	s, err := read(root, onDisk{filepath.Dir(file)}, checks)
+	return s.named(file), err
+}
+
+// named gives a scenario that has no name that of its file.
+func (s *Scenario) named(file string) *Scenario {
+	if s != nil && s.Name == "" {
+		s.Name = strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+	}
+	return s
 }
 
 func read(root *yamlfile.Node, beside beside, checks Checks) (*Scenario, error) {
 	r := &reading{&Scenario{Timeout: defaultTimeout, MaxInFlight: defaultMaxInFlight, MaxLag: defaultMaxLag}, beside, checks, map[string]*Variable{}, 0}
 	s := r.s
 	var version, seed int
-	model, arrivals := "open", "constant"
+	model, arrivals := "open", yamlfile.At[string]{Value: "constant"}
 	var warmup yamlfile.At[time.Duration]
 	var stages, mix, subscribers *yamlfile.Node
 	err := root.Fields(
@@ -91,7 +102,7 @@ func read(root *yamlfile.Node, beside beside, checks Checks) (*Scenario, error) 
 		yamlfile.Optional("target", &s.Target, r.target),
 		yamlfile.Optional("seed", &seed, yamlfile.Between(0, 1<<62)),
 		yamlfile.Optional("model", &model, yamlfile.OneOf("open", "closed")),
-		yamlfile.Optional("arrivals", &arrivals, yamlfile.OneOf("constant", "poisson")),
+		yamlfile.Optional("arrivals", &arrivals, yamlfile.Placed(yamlfile.OneOf("constant", "poisson"))),
 		yamlfile.Required("stages", &stages, asNode),
 		yamlfile.Optional("warmup", &warmup, yamlfile.Placed(yamlfile.Duration)),
 		yamlfile.Optional("timeout", &s.Timeout, duration(measure.Highest)),
@@ -106,7 +117,10 @@ func read(root *yamlfile.Node, beside beside, checks Checks) (*Scenario, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.Seed, s.Load.Closed, s.Load.Poisson, s.Warmup = uint64(seed), model == "closed", arrivals == "poisson", warmup.Value
+	s.Seed, s.Load.Closed, s.Load.Poisson, s.Warmup = uint64(seed), model == "closed", arrivals.Value == "poisson", warmup.Value
+	if s.Load.Closed && arrivals.Node != nil {
+		return nil, arrivals.Node.Expected("no arrivals in the closed model, in which workers come when they have done")
+	}
 	if s.Load.Stages, err = r.stages(stages); err != nil {
 		return nil, err
 	}

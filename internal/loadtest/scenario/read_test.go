@@ -51,6 +51,7 @@ func TestDefaults(t *testing.T) {
 	s, err := read(t, least)
 	require.NoError(t, err)
 	assert.Equal(t, &scenario.Scenario{
+		Name:    "s", // as its file
 		Load:    scenario.Load{Stages: []scenario.Stage{{From: 5, To: 5, For: 10 * time.Second}}},
 		Timeout: 10 * time.Second, MaxInFlight: 4096, MaxLag: time.Millisecond,
 		Mix: []scenario.Item{{Name: "admin.vm.List", Weight: 1, Steps: []scenario.Call{{
@@ -66,22 +67,22 @@ func TestDefaults(t *testing.T) {
 func TestExample(t *testing.T) {
 	s, err := read(t, string(scenario.Example))
 	require.NoError(t, err)
-	assert.Equal(t, "/run/sallyport/qubesd.sock", s.Target.Socket)
+	assert.Zero(t, s.Target)
 	assert.Equal(t, uint64(7), s.Seed)
 	assert.True(t, s.Load.Poisson)
 	assert.False(t, s.Load.Closed)
 	assert.Equal(t, []scenario.Stage{{"ramp", 0, 500, 10 * time.Second}, {"steady", 500, 500, 30 * time.Second}}, s.Load.Stages)
 	assert.Equal(t, 5*time.Second, s.Warmup)
-	require.Len(t, s.Mix, 4)
+	require.Len(t, s.Mix, 5)
 	assert.Equal(t, 80.0, s.Mix[0].Weight)
 	assert.Equal(t, "admin.vm.feature.Get", s.Mix[0].Name)
 	assert.Equal(t, 10*time.Millisecond, s.Mix[1].Steps[1].Think)
-	assert.Equal(t, scenario.Expect{Type: "QubesVMNotFoundError"}, s.Mix[2].Steps[0].Expect)
+	assert.Equal(t, scenario.Expect{Type: "QubesVMNotFoundError"}, s.Mix[3].Steps[0].Expect)
 	assert.Equal(t, 10, s.Subscribers[0].Count)
 	assert.Equal(t, "admin.Events", s.Subscribers[0].Call.Method)
 	assert.Equal(t, []scenario.Adversary{{Kind: scenario.SlowSender, Rate: 10, Count: 50}}, s.Adversaries)
 	assert.Len(t, s.Thresholds, 3)
-	assert.Equal(t, "note 1 of ", string(s.Mix[3].Steps[0].Payload.Append(nil, s.NewDraw(0))[:10]))
+	assert.Equal(t, "note 1 of ", string(s.Mix[4].Steps[0].Payload.Append(nil, s.NewDraw(0))[:10]))
 }
 
 // TestExampleShowsEveryKey: an unknown key is an error already, a forgotten one is found here.
@@ -147,7 +148,7 @@ func TestErrors(t *testing.T) {
 		{"unknown type", head + "mix:\n- {method: admin.x, expect: QubesVMNotfoundError}", "4: mix[0].expect: expected ok, any, {content: REGEXP}, or the type of an exception that the API has"},
 		{"bad pattern", head + "mix:\n- {method: admin.x, expect: {content: '('}}", "4: mix[0].expect.content: expected a regular expression, as RE2 has them"},
 		{"negative pause", head + "mix:\n- {method: admin.x, think: -1s}", "4: mix[0].think: expected a duration such as 30s or 1m30s"},
-		{"request of a call", head + "mix:\n- {request: x}", "4: mix[0].request: expected one of the keys weight, steps, name, method, arg, source, dest, payload, expect, think"},
+		{"request of a call", head + "mix:\n- {request: x}", "4: mix[0].request: expected one of the keys weight, steps, name, method, arg, source, dest, payload, expect, think, keep"},
 
 		{"plain without a name", plain + "mix:\n- {request: x}", "5: mix[0]: expected the key name"},
 		{"plain without a request", plain + "mix:\n- {name: x}", "5: mix[0]: expected one of the keys request, request_file"},
@@ -162,13 +163,18 @@ func TestErrors(t *testing.T) {
 		{"column of none", head + "variables: {a: {choice: [x]}}\nmix:\n- {method: admin.x, arg: '{a.b}'}", "5: mix[0].arg: expected {a}, which has no columns"},
 		{"unknown column", head + "variables: {a: {csv: t.csv}}\nmix:\n- {method: admin.x, arg: '{a.z}'}", "5: mix[0].arg: expected a column of a in braces: one of a.name, a.size"},
 		{"no column", head + "variables: {a: {csv: t.csv}}\nmix:\n- {method: admin.x, arg: '{a}'}", "5: mix[0].arg: expected a column of a in braces: one of a.name, a.size"},
+		{"no regular expression", "variables:\n  a: {reply: '('}", "2: variables.a.reply: expected a regular expression, as RE2 has them, with one group at most"},
+		{"two groups", "variables:\n  a: {reply: '(x)(y)'}", "2: variables.a.reply: expected a regular expression, as RE2 has them, with one group at most"},
+		{"order of a reply", "variables:\n  a: {reply: x, order: random}", "2: variables.a.order: expected no order: it is what was replied"},
+		{"keep of none", head + "mix:\n- {method: admin.x, keep: a}", "4: mix[0].keep: expected a variable that has the key reply"},
+		{"keep of one that is drawn", head + "variables: {a: {choice: [x]}}\nmix:\n- {method: admin.x, keep: a}", "5: mix[0].keep: expected a variable that has the key reply"},
 		{"no CSV", "variables:\n  a: {csv: no.csv}", "2: variables.a.csv: expected a file that can be read, beside the scenario's or with its whole path"},
 		{"ragged CSV", "variables:\n  a: {csv: ragged.csv}", "2: variables.a.csv: expected a CSV file (record on line 2: wrong number of fields)"},
 		{"empty CSV", "variables:\n  a: {csv: empty.csv}", "2: variables.a.csv: expected a CSV file with a line of names of columns, and one more at least"},
 		{"columns alike", "variables:\n  a: {csv: alike.csv}", "2: variables.a.csv: expected a CSV file whose first line has the columns' names, of letters, digits, _ and -, each once: column 2 has none"},
 		{"large CSV", "variables:\n  a: {csv: large.csv}", "2: variables.a.csv: expected a file of at most 4 MiB"},
-		{"two kinds", "variables:\n  a: {choice: [x], csv: t.csv}", "2: variables.a: expected one of the keys count, number, choice, csv"},
-		{"no kind", "variables:\n  a: {}", "2: variables.a: expected one of the keys count, number, choice, csv"},
+		{"two kinds", "variables:\n  a: {choice: [x], csv: t.csv}", "2: variables.a: expected one of the keys count, number, choice, csv, reply"},
+		{"no kind", "variables:\n  a: {}", "2: variables.a: expected one of the keys count, number, choice, csv, reply"},
 		{"choice of nothing", "variables:\n  a: {choice: []}", "2: variables.a.choice: expected a list with something in it"},
 		{"endless number", "variables:\n  a: {number: {from: 1}}", "2: variables.a.number: expected the key to"},
 		{"number backwards", "variables:\n  a: {number: {from: 3, to: 2}}", "2: variables.a.number.to: expected no less than from, which is 3"},
@@ -336,7 +342,7 @@ func TestOverride(t *testing.T) {
 }
 
 func TestAt(t *testing.T) {
-	s, err := read(t, "version: 1\nmodel: closed\narrivals: poisson\nwarmup: 1s\nstages: [{workers: 3, for: 2s}]\nmix: [{method: admin.x}]")
+	s, err := read(t, "version: 1\narrivals: poisson\nwarmup: 1s\nstages: [{rate: 3, for: 2s}]\nmix: [{method: admin.x}]")
 	require.NoError(t, err)
 	even, err := s.At(7, 10*time.Second, 2*time.Second)
 	require.NoError(t, err)

@@ -101,6 +101,14 @@ type Call struct {
 	Request Template // whole, with Target.Plain
 	Expect  Expect
 	Think   time.Duration // after it, before the next of its sequence, or of its closed worker
+	keep    *Variable     // what keeps something of its reply; nil: nothing does
+}
+
+// Keep has the arrival that d is for keep what its later calls need of the content of an OK, or of a plain reply.
+func (c *Call) Keep(content []byte, d *Draw) {
+	if c.keep != nil {
+		d.keep(c.keep, content)
+	}
 }
 
 // Expect is which replies are right.

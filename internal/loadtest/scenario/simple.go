@@ -106,6 +106,8 @@ func (o Options) checkLoad() error {
 		return errors.New("--rate: expected it, or --workers, and not both")
 	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > MostRate:
 		return fmt.Errorf("--rate: expected a number above 0, up to %.0f", MostRate)
+	case o.Poisson && o.Workers > 0:
+		return errors.New("--poisson: expected it with --rate: workers come when they have done")
 	case o.Workers < 0 || o.Workers > mostWorkers:
 		return fmt.Errorf("--workers: expected a number from 1 to %d", mostWorkers)
 	case o.Duration <= 0 || o.Duration > longest:

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"math/rand/v2"
+	"regexp"
 	"strconv"
 	"sync/atomic"
 )
@@ -24,23 +25,15 @@ func Text(s string) Template {
 	return Template{[]part{{text: s}}}
 }
 
-// Constant gives the text of a template without variables; false if it has any.
-func (t Template) Constant() (string, bool) {
-	switch {
-	case len(t.parts) == 0:
-		return "", true
-	case len(t.parts) == 1 && t.parts[0].of == nil:
-		return t.parts[0].text, true
-	}
-	return "", false
-}
-
 // Append appends what t makes for the arrival that a draw is for.
 func (t Template) Append(b []byte, d *Draw) []byte {
 	for i := range t.parts {
-		if p := &t.parts[i]; p.of == nil {
+		switch p := &t.parts[i]; {
+		case p.of == nil:
 			b = append(b, p.text...)
-		} else {
+		case p.of.reply != nil:
+			b = append(b, d.kept[p.of.index]...)
+		default:
 			b = p.of.append(b, p.column, d.value(p.of))
 		}
 	}
@@ -55,6 +48,7 @@ type Variable struct {
 	from    int64
 	span    uint64 // how many numbers; 0: without end
 	inOrder bool
+	reply   *regexp.Regexp // what is kept of a reply; nil: it is drawn
 	next    atomic.Uint64
 }
 
@@ -86,13 +80,14 @@ type Draw struct {
 	random   *rand.Rand
 	drawn    []uint64
 	known    []bool
-	part, of uint64 // which of all the values in order are for this machine: each of'th, from part on
+	kept     [][]byte // from replies
+	part, of uint64   // which of all the values in order are for this machine: each of'th, from part on
 }
 
 // NewDraw makes the Draw of one thread of a driver.
 func (s *Scenario) NewDraw(thread int) *Draw {
 	n := len(s.variables)
-	return &Draw{rand.New(rand.NewPCG(s.Seed, uint64(thread))), make([]uint64, n), make([]bool, n), 0, 1}
+	return &Draw{rand.New(rand.NewPCG(s.Seed, uint64(thread))), make([]uint64, n), make([]bool, n), make([][]byte, n), 0, 1}
 }
 
 // Share has d give each of'th value only of what is drawn in order, beginning with the one of index part: several machines,
@@ -103,8 +98,22 @@ func (d *Draw) Share(part, of int) *Draw {
 	return d
 }
 
-// Next forgets what was drawn.
-func (d *Draw) Next() { clear(d.known) }
+// Next forgets what was drawn, and what was kept.
+func (d *Draw) Next() {
+	clear(d.known)
+	for i := range d.kept {
+		d.kept[i] = d.kept[i][:0]
+	}
+}
+
+// keep keeps what v has of a reply's content: nothing, if that does not match.
+func (d *Draw) keep(v *Variable, content []byte) {
+	var found []byte
+	if m := v.reply.FindSubmatch(content); m != nil {
+		found = m[len(m)-1] // the group; without one, all that matched
+	}
+	d.kept[v.index] = append(d.kept[v.index][:0], found[:min(len(found), mostKept)]...)
+}
 
 // Random is for other choices of that arrival.
 func (d *Draw) Random() *rand.Rand { return d.random }
@@ -118,5 +127,5 @@ func (d *Draw) value(v *Variable) uint64 {
 
 // Fork makes another Draw for the same goroutine, which shares nothing with d but its chance.
 func (d *Draw) Fork() *Draw {
-	return &Draw{d.random, make([]uint64, len(d.drawn)), make([]bool, len(d.known)), d.part, d.of}
+	return &Draw{d.random, make([]uint64, len(d.drawn)), make([]bool, len(d.known)), make([][]byte, len(d.kept)), d.part, d.of}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ import (
 
 // served reports whether the daemon has a method, as a Checks asks.
 func served(name string) bool {
-	for e := range stages.NewCatalogue(methods.All()...).Entries() {
+	for e := range stages.NewCatalogue(slices.Concat(methods.All(), methods.Drill())...).Entries() {
 		if method, _, _ := strings.Cut(e.Name, "+"); method == name {
 			return true
 		}
@@ -65,6 +66,7 @@ func play(t *testing.T, socket string, c scenario.Call, d *scenario.Draw, item s
 	frame := daemontest.Frame(t, socket, request)
 	a, err := messages.ParseAnswer(frame)
 	require.NoError(t, err)
+	c.Keep(a.Content, d)
 	assert.Equal(t, measure.OK, c.Expect.Right(a.Type, a.Content), "%s, step %d: %q says %q", item, step, request, frame)
 }
 

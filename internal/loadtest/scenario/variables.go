@@ -43,25 +43,32 @@ func (r *reading) variable(n *yamlfile.Node) (*Variable, error) {
 	var choice yamlfile.At[[]string]
 	var table yamlfile.At[table]
 	var order yamlfile.At[string]
+	var reply yamlfile.At[*regexp.Regexp]
 	err := n.Fields(
 		yamlfile.Optional("count", &count, yamlfile.Placed(readSpan)),
 		yamlfile.Optional("number", &number, yamlfile.Placed(readSpan)),
 		yamlfile.Optional("choice", &choice, yamlfile.Placed(someOf(mostChoices, yamlfile.Text))),
 		yamlfile.Optional("csv", &table, yamlfile.Placed(r.table)),
+		yamlfile.Optional("reply", &reply, yamlfile.Placed(replied)),
 		yamlfile.Optional("order", &order, yamlfile.Placed(yamlfile.OneOf("sequential", "random"))),
 	)
 	if err != nil {
 		return nil, err
 	}
 	kinds := 0
-	for _, given := range []*yamlfile.Node{count.Node, number.Node, choice.Node, table.Node} {
+	for _, given := range []*yamlfile.Node{count.Node, number.Node, choice.Node, table.Node, reply.Node} {
 		if given != nil {
 			kinds++
 		}
 	}
 	switch {
 	case kinds != 1:
-		return nil, n.Expected("one of the keys count, number, choice, csv")
+		return nil, n.Expected("one of the keys count, number, choice, csv, reply")
+	case reply.Node != nil && order.Node != nil:
+		return nil, order.Node.Expected("no order: it is what was replied")
+	case reply.Node != nil:
+		v.reply = reply.Value
+		return v, nil
 	case count.Node != nil:
 		v.from, v.span, v.inOrder = count.Value.from, count.Value.count, true
 	case number.Node != nil && number.Value.count == 0:
@@ -83,6 +90,15 @@ func (r *reading) variable(n *yamlfile.Node) (*Variable, error) {
 	}
 	return v, nil
 }
+
+// replied reads what is kept of a reply.
+var replied = yamlfile.Parsed(yamlfile.String, "a regular expression, as RE2 has them, with one group at most", func(text string) (*regexp.Regexp, error) {
+	e, err := parseContent(text)
+	if err == nil && e.NumSubexp() > 1 {
+		err = errors.New("several groups")
+	}
+	return e, err
+})
 
 // span is a range of numbers.
 type span struct {

@@ -62,10 +62,9 @@ func (o Replay) Into(s *scenario.Scenario, r *Reader) error {
 	p.begin()
 	s.Mix, s.Subscribers = p.mix, p.streams
 	s.Load = scenario.Load{Recorded: p.arrivals}
-	if lasts := p.retime(); lasts > 0 {
-		mean := float64(len(p.arrivals)) / lasts.Seconds()
-		s.Load.Stages = []scenario.Stage{{Name: "as recorded", From: mean, To: mean, For: lasts}}
-	}
+	lasts := max(p.retime(), time.Millisecond) // what was over at once, too, is a stage
+	mean := float64(len(p.arrivals)) / lasts.Seconds()
+	s.Load.Stages = []scenario.Stage{{Name: "as recorded", From: mean, To: mean, For: lasts}}
 	return nil
 }
 

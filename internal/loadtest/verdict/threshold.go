@@ -51,7 +51,7 @@ const (
 	Method  By = "method" // or the name of a plain request; what a selector is that does not say
 	Source  By = "source"
 	Outcome By = "outcome"
-	Type    By = "type" // of an exception
+	Type    By = "exception" // its type
 )
 
 // Op is how a figure compares with its limit.
@@ -140,11 +140,11 @@ func parseSelector(s string) (Selector, error) {
 	switch {
 	case sel.Name == "" || len(sel.Name) > 256 || strings.ContainsAny(sel.Name, "()=") ||
 		strings.ContainsFunc(sel.Name, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }):
-		return Selector{}, errors.New("between the parentheses a method's name, or source=, outcome= or type= and a name")
+		return Selector{}, errors.New("between the parentheses a method's name, or source=, outcome= or exception= and a name")
 	case sel.By == Outcome && !slices.Contains(measure.Outcomes, measure.Outcome(sel.Name)):
 		return Selector{}, fmt.Errorf("an outcome, which is one of %s", list(measure.Outcomes))
 	case !slices.Contains([]By{Method, Source, Outcome, Type}, sel.By):
-		return Selector{}, errors.New("before the = one of method, source, outcome, type")
+		return Selector{}, errors.New("before the = one of method, source, outcome, exception")
 	}
 	return sel, nil
 }

@@ -48,7 +48,7 @@ func TestJudge(t *testing.T) {
 		{"max < 1.002s", "1s", true},
 		{"mean(a) < 451ms", "450.5ms", true},
 		{"mean(a) < 450ms", "450.5ms", false},
-		{"p1(type=QubesVMNotFoundError) > 999ms", "1s", true},
+		{"p1(exception=QubesVMNotFoundError) > 999ms", "1s", true},
 		{"errors <= 10%", "10% (100 of 1000)", true},
 		{"errors < 10 %", "10% (100 of 1000)", false},
 		{"errors <= 0.1", "0.1 (100 of 1000)", true},
@@ -57,7 +57,7 @@ func TestJudge(t *testing.T) {
 		{"errors(outcome=refused) <= 1%", "1% (10 of 1000)", true},
 		{"errors(outcome=refused) < 1%", "1% (10 of 1000)", false},
 		{"errors(outcome=timeout) <= 0", "0 (0 of 1000)", true},
-		{"errors(type=QubesVMNotFoundError) < 0.1", "0.09 (90 of 1000)", true},
+		{"errors(exception=QubesVMNotFoundError) < 0.1", "0.09 (90 of 1000)", true},
 		{"count > 999", "1000", true},
 		{"count(b) > 90", "90", false},
 		{"count(outcome=shed) <= 0", "0", true},
@@ -87,7 +87,7 @@ func TestNothingToJudge(t *testing.T) {
 		{"p99(admin.vm.Lst) < 5ms", run(), "no call has the method admin.vm.Lst"},
 		{"p99(source=nobody) > 0s", run(), "no call has the source nobody"},
 		{"p99(outcome=timeout) < 5ms", run(), "no call has the outcome timeout"},
-		{"errors(type=Typo) <= 0", run(), "no call has the type Typo"},
+		{"errors(exception=Typo) <= 0", run(), "no call has the exception Typo"},
 		{"count(nothing) <= 0", run(), "no call has the method nothing"},
 		{"rate(nothing) <= 5/s", run(), "no call has the method nothing"},
 		{"max(c) < 1s", run(), "none of 10 calls was answered"},
@@ -110,7 +110,7 @@ func TestParse(t *testing.T) {
 		" p99.90 ( source = work ) <=1.5s": {"p99.9", Selector{Source, "work"}, "<=", Limit{1.5e9, Span}},
 		"errors<0.1%":                      {Errors, Selector{}, "<", Limit{0.1, Percent}},
 		"rate >= 0.99":                     {Rate, Selector{}, ">=", Limit{0.99, One}},
-		"rate(type=X) > 1e3/s":             {Rate, Selector{Type, "X"}, ">", Limit{1000, PerSecond}},
+		"rate(exception=X) > 1e3/s":        {Rate, Selector{Type, "X"}, ">", Limit{1000, PerSecond}},
 		"count(outcome=refused) < 10":      {Count, Selector{Outcome, "refused"}, "<", Limit{10, One}},
 		"max(my request) < 10m":            {Max, Selector{Method, "my request"}, "<", Limit{600e9, Span}},
 	} {
@@ -137,7 +137,7 @@ func TestParseSaysWhatWasExpected(t *testing.T) {
 		"p99() < 5ms":                  "a method's name",
 		"p99(a\x1b[0m) < 5ms":          "a method's name",
 		"p99(a\xff) < 5ms":             "a method's name",
-		"p99(who=a) < 5ms":             "one of method, source, outcome, type",
+		"p99(who=a) < 5ms":             "one of method, source, outcome, exception",
 		"count(outcome=refusd) < 5":    "one of ok, unexpected, garbage",
 		"p99(outcome=refused) < 5ms":   "ok, unexpected, timeout",
 		"rate(outcome=refused) < 1/s":  "count or errors",
@@ -165,7 +165,7 @@ func TestParseSaysWhatWasExpected(t *testing.T) {
 
 // FuzzParse: whatever is read is told as what is read again as the same, and can be judged.
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"p99(admin.vm.List) < 5ms", "errors <= 0.1%", "rate >= 0.99", "rate(source=a) > 1e21/s", "p99.99(outcome=ok)>=1m", "count(type=X)<1", "p.00001 < 0s"} {
+	for _, text := range []string{"p99(admin.vm.List) < 5ms", "errors <= 0.1%", "rate >= 0.99", "rate(source=a) > 1e21/s", "p99.99(outcome=ok)>=1m", "count(exception=X)<1", "p.00001 < 0s"} {
 		f.Add(text)
 	}
 	r := run()
