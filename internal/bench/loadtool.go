@@ -68,10 +68,10 @@ func (b *bench) stalling(ctx context.Context, s stall.Schedule, takes time.Durat
 // loaded runs sallyport load, which writes what it found to a file, and gives that, and its largest resident size in bytes. Calls that did not end as
 // expected are wrong answers.
 func (b *bench) loaded(ctx context.Context, part, socket, file string, args ...string) (d report.Document, rss float64, err error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "sallyport"),
-		append([]string{"load", "run", "--socket", socket, "--json", file, "--max-lag", "1m", "--max-in-flight", "16384", call, "work"}, args...)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return d, 0, fmt.Errorf("%w: %s", err, out)
+	args = append([]string{"load", "run", "--socket", socket, "--json", file, "--max-lag", "1m", "--max-in-flight", "16384", call, "work"}, args...)
+	text, told, rss, err := b.tool(ctx, args...)
+	if err != nil || told != 0 && told != exitInvalid {
+		return d, 0, errors.Join(err, fmt.Errorf("exit code %d: %s", told, text))
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -84,7 +84,7 @@ func (b *bench) loaded(ctx context.Context, part, socket, file string, args ...s
 	if d.Overall.Errors > 0 {
 		b.wrong = append(b.wrong, fmt.Sprintf("%s: %d of %d calls did not end as expected", part, d.Overall.Errors, d.Overall.Count))
 	}
-	return d, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) * 1024, nil
+	return d, rss, nil
 }
 
 func (b *bench) loadFile() string { return filepath.Join(b.root, "load.json") }
@@ -227,8 +227,11 @@ type pairPoint struct {
 	Text   string `json:"text"`
 }
 
-// exitMissed is what sallyport load compare says of a side that is slower.
-const exitMissed = 99
+// What sallyport load says with its exit code.
+const (
+	exitInvalid = 98 // that a run says nothing about the server
+	exitMissed  = 99 // that a side is slower
+)
 
 func (b *bench) pairs(ctx context.Context) error {
 	for pair := range b.Pairs {
@@ -273,7 +276,7 @@ func (b *bench) pair(ctx context.Context, slower bool) (p pairPoint, err error) 
 			}
 		}
 	}
-	text, told, err := b.tool(ctx, "load", "compare", "--min-effect", "2%", filepath.Join(root, "a"), filepath.Join(root, "b"))
+	text, told, _, err := b.tool(ctx, "load", "compare", "--min-effect", "2%", filepath.Join(root, "a"), filepath.Join(root, "b"))
 	return pairPoint{slower, told, text}, err
 }
 
@@ -287,7 +290,7 @@ func (b *bench) searches(ctx context.Context) error {
 	for rep := range b.Searches {
 		b.note("%s: %d of %d", searchPart, rep+1, b.Searches)
 		file := filepath.Join(b.root, "capacity.json")
-		text, told, err := b.tool(ctx, "load", "find-capacity", "--socket", socket, "--json", file, "--from", "1000", "--duration", b.ProbeTime.String(),
+		text, told, _, err := b.tool(ctx, "load", "find-capacity", "--socket", socket, "--json", file, "--from", "1000", "--duration", b.ProbeTime.String(),
 			"--threshold", "p99 < 20ms", "--max-lag", "1m", "--max-in-flight", "16384", call, "work")
 		if err != nil {
 			return err
@@ -300,22 +303,25 @@ func (b *bench) searches(ctx context.Context) error {
 			err = json.Unmarshal(written, &found)
 		}
 		if err != nil || told != 0 {
-			return fmt.Errorf("exit code %d: %w: %s", told, err, text)
+			return errors.Join(err, fmt.Errorf("exit code %d: %s", told, text))
 		}
 		b.loads.Found = append(b.loads.Found, found.Rate)
 	}
 	return nil
 }
 
-// tool runs sallyport, and gives what it said and its exit code.
-func (b *bench) tool(ctx context.Context, args ...string) (text string, told int, err error) {
+// tool runs sallyport, and gives what it said, its exit code, and its largest resident size in bytes.
+func (b *bench) tool(ctx context.Context, args ...string) (text string, told int, rss float64, err error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "sallyport"), args...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		err = nil
 	}
-	return string(out), cmd.ProcessState.ExitCode(), err
+	if err != nil {
+		return string(out), 0, 0, err
+	}
+	return string(out), cmd.ProcessState.ExitCode(), float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) * 1024, nil
 }
 
 // loads are what the parts of the load tester found.

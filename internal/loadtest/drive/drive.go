@@ -76,6 +76,9 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	if o.Threads == 0 {
 		o.Threads = max(1, runtime.NumCPU()-1)
 	}
+	if !s.Load.Closed {
+		o.Threads = min(o.Threads, portion(s.MaxInFlight, o.Part, o.Of))
+	}
 	d := &driver{s: s, o: o, end: s.Load.Duration(), lag: measure.NewHistogram()}
 	defer func() {
 		for _, m := range d.makers {
@@ -112,11 +115,12 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 	}
 	threads.Wait()
 	d.stay.Wait()
+	pause(ctx, d.end-d.now()) // for what is beside the load, and may last longer
 	took := d.end
 	if ctx.Err() != nil { // somebody ended it
 		took = min(d.now(), d.end)
 	}
-	cut := ctx.Err() != nil
+	ended := ctx.Err() != nil
 	stop()
 	d.beside.Wait()
 
@@ -125,8 +129,8 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 		all.Merge(m.recorder().Result())
 	}
 	all.Began, all.Took = d.base.Add(s.Warmup), max(0, took-s.Warmup)
-	if cut {
-		all.Notes = append(all.Notes, d.wasCut(took))
+	if ended {
+		d.wasEnded(all, took)
 	}
 	all.Invalid = append(all.Invalid, d.invalid(all.Lag, all.Counts())...)
 	return all, cmp.Or(errs...)
@@ -164,12 +168,15 @@ func (d *driver) crashed() {
 func (d *driver) now() time.Duration { return time.Since(d.base) }
 
 // most is how many calls a thread may have under way: of a closed model, as many as there are workers.
-func (d *driver) most() int {
+func (d *driver) most(thread int) int {
 	if d.s.Load.Closed {
 		return math.MaxInt
 	}
-	return max(1, d.s.MaxInFlight/d.o.Threads/d.o.Of)
+	return portion(portion(d.s.MaxInFlight, d.o.Part, d.o.Of), thread, d.o.Threads)
 }
+
+// portion is how many of n a part has, of so many parts: one at least.
+func portion(n, part, of int) int { return max(1, (n-part+of-1)/of) }
 
 // share is which part of all arrivals, workers or the like a thread of this machine has, and of how many. Together, the
 // threads have each Of'th, from Part on, however many they are: other machines may have more.
@@ -208,8 +215,9 @@ func (d *driver) progress(beside *measure.Recorder) Progress {
 	return p
 }
 
-// wasCut says what the result of a run lacks that somebody ended.
-func (d *driver) wasCut(took time.Duration) string {
+// wasEnded has a result say what it lacks since somebody ended the run. If a call had waited for longer than any that was
+// measured, the distribution would be another with it.
+func (d *driver) wasEnded(r *measure.Result, took time.Duration) {
 	calls, longest := 0, time.Duration(0)
 	for _, m := range d.makers {
 		n, waited := m.cut()
@@ -219,7 +227,10 @@ func (d *driver) wasCut(took time.Duration) string {
 	if calls > 0 {
 		note += fmt.Sprintf("; %d calls under way then count nowhere, the longest of which had waited for %v", calls, longest.Round(time.Millisecond))
 	}
-	return note
+	r.Notes = append(r.Notes, note)
+	if g, _ := r.Of(func(measure.Key) bool { return true }); calls > 0 && longest > time.Duration(g.Total.Max()) {
+		r.Invalid = append(r.Invalid, "calls that had waited for longer than any that was measured were under way when the run was ended")
+	}
 }
 
 // lagRank is the percentile of the tool's own delay that counts.

@@ -130,6 +130,12 @@ func (s *server) reply(conn net.Conn, request string) {
 	case "held":
 		<-s.release
 		_, _ = io.WriteString(conn, "0\x00")
+	case "endless":
+		for {
+			if _, err := io.WriteString(conn, long); err != nil {
+				return
+			}
+		}
 	case "token":
 		fmt.Fprintf(conn, "0\x00a token-%d.", s.tokens.Add(1))
 	case "linger":
@@ -331,6 +337,41 @@ func TestWhatAReplyHasIsSentAgain(t *testing.T) {
 	}
 }
 
+// TestAnEndlessReplyKeepsNobody: it ends with the timeout, and others are read meanwhile.
+func TestAnEndlessReplyKeepsNobody(t *testing.T) {
+	l, target := targets["unix"](t)
+	serve(t, l)
+	s := plain(target, rate(20, 200*time.Millisecond), item(call("endless")), item(call("fine")))
+	s.Timeout, s.Seed = 300*time.Millisecond, 3
+	r, err := Run(context.Background(), s, Options{Threads: 1})
+	require.NoError(t, err)
+	n := counts(r)
+	endless, fine := n[measure.Key{Method: "endless", Source: "dom0", Outcome: measure.Timeout}], n[measure.Key{Method: "fine", Source: "dom0", Outcome: measure.OK}]
+	assert.NotZero(t, endless)
+	assert.EqualValues(t, 4, endless+fine+n[measure.Key{Method: "fine", Source: "dom0", Outcome: measure.Timeout}])
+}
+
+// TestALoadLastsToItsEnd, also if nothing is due any more.
+func TestALoadLastsToItsEnd(t *testing.T) {
+	l, target := targets["unix"](t)
+	serve(t, l)
+	load := rate(100, 50*time.Millisecond)
+	load.Stages = append(load.Stages, scenario.Stage{For: 150 * time.Millisecond})
+	began := time.Now()
+	r := made(t, target, load, item(call("fine")))
+	assert.GreaterOrEqual(t, time.Since(began), 200*time.Millisecond)
+	assert.Equal(t, 200*time.Millisecond, r.Took)
+}
+
+// TestAbstractSockets have a name that begins with @.
+func TestAbstractSockets(t *testing.T) {
+	l, err := net.Listen("unix", fmt.Sprintf("@sallyport-test-%d", os.Getpid()))
+	require.NoError(t, err)
+	serve(t, l)
+	r := made(t, scenario.Target{Socket: l.Addr().String()}, rate(100, 50*time.Millisecond), item(call("fine")))
+	assert.Equal(t, map[measure.Key]uint64{{Method: "fine", Source: "dom0", Outcome: measure.OK}: 5}, counts(r))
+}
+
 // TestWorkers: in a closed model there are never more calls at the same time than workers, and each worker always has one.
 func TestWorkers(t *testing.T) {
 	for way, listen := range targets {
@@ -488,6 +529,9 @@ func TestAnEndGivesWhatRan(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, 1, looks)
 			assert.NotZero(t, r.Groups[measure.Key{Method: "fine", Source: "dom0", Outcome: measure.OK}])
+			require.Len(t, r.Notes, 1)
+			assert.Regexp(t, `^the run was ended after .* of 1h0m0s; [1-9][0-9]* calls under way then count nowhere, the longest of which had waited for `, r.Notes[0])
+			assert.Contains(t, r.Invalid, "calls that had waited for longer than any that was measured were under way when the run was ended")
 		})
 	}
 }

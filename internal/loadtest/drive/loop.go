@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -52,7 +53,7 @@ type flight struct {
 func (f *flight) call() *scenario.Call { return &f.job.item.Steps[f.job.step] }
 
 func newLoop(d *driver, thread int) (*loop, error) {
-	l := &loop{d: d, plan: d.newPlan(thread), rec: measure.NewRecorder(d.s.Warmup), most: d.most()}
+	l := &loop{d: d, plan: d.newPlan(thread), rec: measure.NewRecorder(d.s.Warmup), most: d.most(thread)}
 	l.oldest.prev, l.oldest.next = &l.oldest, &l.oldest
 	path := d.s.Target.Socket
 	if len(path) >= len(l.addr.Path) {
@@ -63,6 +64,10 @@ func newLoop(d *driver, thread int) (*loop, error) {
 		l.addr.Path[i] = int8(path[i])
 	}
 	l.addrLen = uintptr(2 + len(path) + 1)
+	if strings.HasPrefix(path, "@") { // in the abstract name space, whose names have no end
+		l.addr.Path[0] = 0
+		l.addrLen--
+	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -83,6 +88,7 @@ const slice = 100 * time.Microsecond
 const (
 	beginsAtOnce = 64
 	eventsAtOnce = 16
+	readsAtOnce  = 4 // of one reply
 )
 
 func (l *loop) run(ctx context.Context) error {
@@ -104,7 +110,7 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 		for _, e := range events[:n] {
-			if f := l.flights[e.Fd]; f.job != nil { // a process that is being forked off may hold a closed socket for a moment
+			if f := l.flights[e.Fd]; f.job != nil && f.sample.Connected > 0 { // a process that is being forked off may hold a closed socket for a moment
 				l.proceed(f)
 			}
 		}
@@ -219,9 +225,10 @@ func (l *loop) spareFlight() *flight {
 func (l *loop) write(f *flight, c *scenario.Call) {
 	if f.request = f.request[:0]; l.d.s.Target.Plain {
 		f.source, f.request = "", c.Request.Append(f.request, f.job.draw)
-		return
+	} else {
+		f.source, f.request = appendRequest(f.request, &l.words, c, f.job.draw)
 	}
-	f.source, f.request = appendRequest(f.request, &l.words, c, f.job.draw)
+	c.Forget(f.job.draw)
 }
 
 // connect connects, and sends as much as the socket takes. It is false if the backlog is full, which is the server's doing:
@@ -282,7 +289,7 @@ func (l *loop) proceed(f *flight) {
 			return
 		}
 	}
-	for {
+	for range readsAtOnce {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(f.fd), uintptr(unsafe.Pointer(&l.buffer[0])), uintptr(len(l.buffer)), unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == unix.EAGAIN || errno == unix.EINTR:
@@ -291,6 +298,7 @@ func (l *loop) proceed(f *flight) {
 			if outcome, kind := l.judge(f.call(), f.job.draw, l.d.s.Target.Plain, f.reply); kind != "" {
 				l.end(f, outcome, kind)
 			} else {
+				f.call().Forget(f.job.draw)
 				l.end(f, outcomeOf(errno), "")
 			}
 			return

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"container/heap"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -58,7 +59,7 @@ func (d *driver) newPlan(thread int) *plan {
 		for _, stage := range s.Load.Stages {
 			most = max(most, stage.From, stage.To)
 		}
-		for worker := part; worker < int(most); worker += of {
+		for worker := part; worker < int(math.Ceil(most)); worker += of {
 			p.later(0, &job{draw: p.draw.Fork(), worker: worker})
 		}
 		return p
@@ -122,9 +123,9 @@ func (p *plan) next() (time.Duration, bool) {
 }
 
 // begin gives a call that is due by now, and counts it as begun. What there is no room for is shed. It is false if nothing
-// else is due.
+// else is due, or much was shed.
 func (p *plan) begin(now time.Duration, rec *measure.Recorder, room bool) (begin, bool) {
-	for {
+	for range shedAtOnce {
 		if due, more := p.next(); !more || due > now {
 			return begin{}, false
 		}
@@ -133,13 +134,19 @@ func (p *plan) begin(now time.Duration, rec *measure.Recorder, room bool) (begin
 			continue
 		}
 		rec.Begun(b.due, now-b.due)
-		if room {
+		if room && (b.job.worker >= 0 || b.job.step > 0 || len(p.waiting) < mostWaiting) {
 			return b, true
 		}
 		rec.Add(measure.Key{Method: b.call().Method, Outcome: measure.Shed}, measure.Sample{Intended: b.due, Done: now})
 		p.ended(b.job, now)
 	}
+	return begin{}, false
 }
+
+const (
+	shedAtOnce  = 1000    // before anybody looks whether there are replies
+	mostWaiting = 1 << 20 // arrivals in a pause between their calls
+)
 
 // take gives what is due first. It is called only if there is something.
 func (p *plan) take() begin {
@@ -198,7 +205,9 @@ func (p *plan) ended(j *job, now time.Duration) {
 			p.spare = append(p.spare, j)
 			return
 		}
-		j.item = nil
+		if j.item = nil; now+think >= p.end {
+			return // its next would never begin
+		}
 	}
 	p.later(now+think, j)
 }

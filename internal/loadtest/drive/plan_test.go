@@ -91,3 +91,47 @@ func TestSubscribersComeAndGo(t *testing.T) {
 	conns.Wait()
 	assert.Empty(t, came, "one machine has it, and it does not come again")
 }
+
+// TestWorkersEnd: none waits for a call that would never begin, and a part of a worker is one.
+func TestWorkersEnd(t *testing.T) {
+	thinks := call("m")
+	thinks.Think = time.Hour
+	s := plain(scenario.Target{}, rate(2.5, time.Second), item(thinks))
+	s.Load.Closed = true
+	d := &driver{s: s, end: time.Second, o: Options{Of: 1, Threads: 1}}
+	p, rec := d.newPlan(0), measure.NewRecorder(0)
+	for range 3 {
+		b, ok := p.begin(0, rec, true)
+		require.True(t, ok)
+		p.ended(b.job, 10*time.Millisecond)
+	}
+	_, more := p.next()
+	assert.False(t, more, "the next calls would come when all is over")
+}
+
+// TestSheddingIsBounded: whatever has piled up, somebody looks whether there are replies.
+func TestSheddingIsBounded(t *testing.T) {
+	d := &driver{s: plain(scenario.Target{}, rate(1e6, time.Second), item(call("m"))), end: time.Second, o: Options{Of: 1, Threads: 1}}
+	p, rec := d.newPlan(0), measure.NewRecorder(0)
+	_, ok := p.begin(time.Second, rec, false)
+	assert.False(t, ok)
+	assert.LessOrEqual(t, rec.Result().Due, uint64(shedAtOnce))
+	_, more := p.next()
+	assert.True(t, more)
+}
+
+// TestNoMoreAtOnce than may be, over all threads and machines; but for one each.
+func TestNoMoreAtOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		most, machines := rapid.IntRange(1, 50).Draw(t, "most"), rapid.IntRange(1, 4).Draw(t, "machines")
+		all := 0
+		for part := range machines {
+			threads := min(rapid.IntRange(1, 8).Draw(t, "threads"), portion(most, part, machines))
+			d := &driver{s: &scenario.Scenario{MaxInFlight: most}, o: Options{Part: part, Of: machines, Threads: threads}}
+			for thread := range threads {
+				all += d.most(thread)
+			}
+		}
+		require.Equal(t, max(most, machines), all)
+	})
+}

@@ -32,7 +32,7 @@ func (p *pool) cut() (calls int, longest time.Duration) { return p.calls, p.long
 func newPool(d *driver, thread int) *pool {
 	return &pool{
 		d: d, plan: d.newPlan(thread), rec: measure.NewRecorder(d.s.Warmup),
-		most: d.most(), woken: make(chan struct{}, 1),
+		most: d.most(thread), woken: make(chan struct{}, 1),
 	}
 }
 
@@ -72,7 +72,7 @@ func (p *pool) next() (begin, time.Duration) {
 	}
 	switch due, more := p.plan.next(); {
 	case more:
-		return begin{}, due - now
+		return begin{}, max(0, due-now)
 	case p.under.Load() == 0:
 		return begin{}, -1
 	default:
@@ -176,6 +176,7 @@ func (d *driver) read(conn half, c *scenario.Call, draw *scenario.Draw) (o measu
 
 // requestOf makes the request of a call, and gives its source.
 func requestOf(s *scenario.Scenario, c *scenario.Call, draw *scenario.Draw) (request []byte, source string) {
+	defer c.Forget(draw)
 	if s.Target.Plain {
 		return c.Request.Append(nil, draw), ""
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // mostKept is how much of a reply is looked at. What comes after is read and counted for nothing.
-const mostKept = 1 << 20
+const mostKept = 64 << 10
 
 // longestType is how many bytes the type of an exception has that is told apart from others.
 const longestType = 256

@@ -104,6 +104,14 @@ type Call struct {
 	keep    *Variable     // what keeps something of its reply; nil: nothing does
 }
 
+// Forget has the arrival that d is for keep nothing, until Keep. It is called when the request is made, which may send what an
+// earlier reply had.
+func (c *Call) Forget(d *Draw) {
+	if c.keep != nil {
+		d.kept[c.keep.index] = d.kept[c.keep.index][:0]
+	}
+}
+
 // Keep has the arrival that d is for keep what its later calls need of the content of an OK, or of a plain reply.
 func (c *Call) Keep(content []byte, d *Draw) {
 	if c.keep != nil {

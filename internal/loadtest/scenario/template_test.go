@@ -91,6 +91,9 @@ func TestWhatIsKept(t *testing.T) {
 	assert.Equal(t, "aa ", kept(d))
 	first.Keep(bytes.Repeat([]byte("a"), 5000), d)
 	assert.Len(t, kept(d), 4096+1)
+	second.Keep([]byte("x=yes"), d)
+	first.Forget(d)
+	assert.Equal(t, " yes", kept(d))
 	d.Next()
 	assert.Equal(t, " ", kept(d))
 }
