@@ -114,8 +114,11 @@ func (f form) draw(chance *rand.Rand, shape []*source, slower float64) (side []S
 }
 
 // TestAlarms counts alarms over 1,000 pairs of equal sides: 1 % at most; and over 1,000 in which one is 5 % slower: 99 % at
-// least. SALLYPORT_LONG=1 looks at all forms of all shapes.
+// least. SALLYPORT_LONG=1 looks at all forms of all shapes. It takes minutes with the race detector, which has nothing to find.
 func TestAlarms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is long")
+	}
 	const pairs = 1000
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // what it makes is large, and soon forgotten
 	t.Run("all", func(t *testing.T) {
