@@ -513,11 +513,11 @@ func TestThousands(t *testing.T) {
 
 // TestLoads: what the load tester found is compared with what is known.
 func TestLoads(t *testing.T) {
-	s := stall.Schedule{Every: 800 * time.Millisecond, For: 100 * time.Millisecond}
+	s := stall.Schedule{Every: 800 * time.Millisecond, For: 100 * time.Millisecond, Gap: stallGap}
 	exact := measure.NewHistogram()
 	const n = 100_000
 	for i := range n {
-		require.NoError(t, exact.RecordValue(int64(s.Quantile((float64(i)+0.5)/n))))
+		require.NoError(t, exact.RecordValue(int64(s.Quantile((float64(i)+0.5)/n, stallRate))))
 	}
 	var open, closed report.Document
 	open.Overall.Count, open.Overall.Histogram = n, report.Histogram{Histogram: exact}

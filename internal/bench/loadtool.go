@@ -41,7 +41,7 @@ func (b *bench) stalling(ctx context.Context, s stall.Schedule, takes time.Durat
 		return "", nil, err
 	}
 	socket = filepath.Join(dir, "s")
-	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "stalling"), "--socket", socket, "--every", s.Every.String(), "--for", s.For.String(), "--takes", takes.String())
+	cmd := exec.CommandContext(ctx, filepath.Join(b.root, "bin", "stalling"), "--socket", socket, "--every", s.Every.String(), "--for", s.For.String(), "--gap", s.Gap.String(), "--takes", takes.String())
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -113,20 +113,24 @@ func (p stallPercent) off() float64 {
 	return math.Abs(p.Found-p.Known) / max(0.02*p.Known, 200)
 }
 
-// stalls measures servers that stall. Their distribution is that of calls that come evenly over whole periods; so the rate
-// is no multiple of theirs, that calls come at all moments of them, and low enough that those that a stall has kept are
-// answered soon after it.
+// What servers that stall are asked, and how fast they answer those that a stall has kept. Their distribution is that of
+// calls that come evenly over whole periods; so the rate is no multiple of theirs, that calls come at all moments of them.
+const (
+	stallRate = 2003
+	stallGap  = 25 * time.Microsecond
+)
+
+// stalls measures servers that stall.
 func (b *bench) stalls(ctx context.Context) error {
 	for _, d := range b.StallFors {
-		s := stall.Schedule{Every: stallEvery * d, For: d}
+		s := stall.Schedule{Every: stallEvery * d, For: d, Gap: stallGap}
 		b.note("%s: %v of each %v", stallsPart, s.For, s.Every)
 		socket, stop, err := b.stalling(ctx, s, 0)
 		if err != nil {
 			return err
 		}
-		rate := map[bool]string{true: "1003", false: "2003"}[d >= time.Second]
 		duration := max(b.StallTime, s.Every).Truncate(s.Every)
-		open, _, err := b.loaded(ctx, stallsPart, socket, b.loadFile(), "--rate", rate, "--duration", duration.String())
+		open, _, err := b.loaded(ctx, stallsPart, socket, b.loadFile(), "--rate", strconv.Itoa(stallRate), "--duration", duration.String())
 		if err == nil {
 			var closed report.Document
 			if closed, _, err = b.loaded(ctx, stallsPart, socket, b.loadFile(), "--workers", "1", "--duration", max(duration/8, s.Every).String()); err == nil {
@@ -149,7 +153,7 @@ func found(s stall.Schedule, open, closed report.Document) stallPoint {
 	for _, percentile := range []float64{50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99} {
 		if float64(p.Calls)*(1-percentile/100) >= enoughBeyond-0.5 {
 			p.Percentiles = append(p.Percentiles, stallPercent{
-				percentile, float64(s.Quantile(percentile/100)) / 1000, float64(open.Overall.Histogram.ValueAtPercentile(percentile)) / 1000,
+				percentile, float64(s.Quantile(percentile/100, stallRate)) / 1000, float64(open.Overall.Histogram.ValueAtPercentile(percentile)) / 1000,
 			})
 		}
 	}
@@ -280,9 +284,12 @@ func (b *bench) pair(ctx context.Context, slower bool) (p pairPoint, err error) 
 	return pairPoint{slower, told, text}, err
 }
 
-// searches search the capacity of a server whose capacity nobody else uses.
+// searchGap is between two replies of a server whose capacity is searched, which so is 5,000 calls/s.
+const searchGap = 200 * time.Microsecond
+
+// searches search the capacity of a server that is known.
 func (b *bench) searches(ctx context.Context) error {
-	socket, stop, err := b.stalling(ctx, stall.Schedule{}, 200*time.Microsecond)
+	socket, stop, err := b.stalling(ctx, stall.Schedule{Gap: searchGap}, 0)
 	if err != nil {
 		return err
 	}

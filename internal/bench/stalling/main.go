@@ -18,10 +18,11 @@ func main() {
 	socket := flag.String("socket", "", "`PATH` of the unix socket to serve")
 	flag.DurationVar(&s.Every, "every", 0, "how often it stalls")
 	flag.DurationVar(&s.For, "for", 0, "for how long; 0: never")
+	flag.DurationVar(&s.Gap, "gap", 0, "the least time between two replies")
 	flag.DurationVar(&s.Takes, "takes", 0, "what it needs for each request")
 	flag.Parse()
-	if *socket == "" || s.For < 0 || s.For > s.Every || s.Takes < 0 || flag.NArg() > 0 {
-		log.Fatal("usage: stalling --socket PATH [--every DURATION --for DURATION] [--takes DURATION]")
+	if *socket == "" || s.For < 0 || s.For > s.Every || s.Takes < 0 || s.Gap < 0 || flag.NArg() > 0 {
+		log.Fatal("usage: stalling --socket PATH [--every DURATION --for DURATION] [--gap DURATION] [--takes DURATION]")
 	}
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT)

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Schedule is when a server stalls: in the first For of each Every. The zero For is never.
-type Schedule struct{ Every, For time.Duration }
+// Schedule is when a server stalls: in the first For of each Every. The zero For is never. Between two replies there is at
+// least Gap, so that it is known how fast those are answered that a stall has kept.
+type Schedule struct{ Every, For, Gap time.Duration }
 
 // Server answers every request at once, but not while it stalls. Replies that are due then come when that is over.
 //
@@ -25,6 +26,7 @@ type Server struct {
 	Reply []byte
 
 	base   time.Time
+	last   time.Duration // when it has replied, since base
 	fd     int
 	closed atomic.Bool
 	served sync.WaitGroup
@@ -87,15 +89,21 @@ func (s *Server) answer(conn int, buffer []byte) {
 		}
 	}
 	began := time.Since(s.base)
-	pause(began+s.held(began)+s.Takes, s.base)
+	s.pause(max(began+s.held(began), s.last+s.Gap) + s.Takes)
+	s.last = time.Since(s.base)
 	_ = unix.Send(conn, s.Reply, unix.MSG_NOSIGNAL)
 }
 
-// pause waits until a time since base.
-func pause(until time.Duration, base time.Time) {
-	for d := until - time.Since(base); d > 0; d = until - time.Since(base) { // again if a signal ended it
-		ts := unix.NsecToTimespec(int64(d))
-		_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &ts, nil)
+// waking is more than what a sleep takes too long, mostly.
+const waking = 80 * time.Microsecond
+
+// pause waits until a time since base, the last of it awake.
+func (s *Server) pause(until time.Duration) {
+	for d := until - time.Since(s.base); d > 0; d = until - time.Since(s.base) { // again if a signal ended it
+		if d > waking {
+			ts := unix.NsecToTimespec(int64(d - waking))
+			_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &ts, nil)
+		}
 	}
 }
 
@@ -107,13 +115,14 @@ func (s Schedule) held(at time.Duration) time.Duration {
 	return max(0, s.For-at%s.Every)
 }
 
-// Quantile is the latency that a share q of requests stays below, if they come evenly over whole periods, and the server
-// needs no time but for its stalls: a request that comes within a stall waits for the rest of it.
-func (s Schedule) Quantile(q float64) time.Duration {
+// Quantile is the latency that a share q of requests stays below, if they come evenly, at a rate per second, over whole
+// periods, and the server needs no time but for its stalls and gaps. A request that comes within a stall waits for the rest
+// of it, and for those that came before; and so do those that come until all of them are answered.
+func (s Schedule) Quantile(q, rate float64) time.Duration {
 	if s.For == 0 {
 		return 0
 	}
-	stalled := float64(s.For) / float64(s.Every)
+	stalled := float64(s.For) / float64(s.Every) / (1 - rate*s.Gap.Seconds())
 	if q <= 1-stalled {
 		return 0
 	}
