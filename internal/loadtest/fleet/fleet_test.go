@@ -545,6 +545,29 @@ func TestNobodyIsWaitedForForever(t *testing.T) {
 	})
 }
 
+// TestOnlyWhatIsExpectedIsDecoded: a result tells nothing to whoever waits for something else, nor does what is no part of
+// a kind of message; and progress has no more reasons than anybody gives.
+func TestOnlyWhatIsExpectedIsDecoded(t *testing.T) {
+	hear := func(text string, kinds ...kind) (*message, error) {
+		return read(strings.NewReader(framed(text)), mostLong, kinds...)
+	}
+	for _, bad := range []string{`"result":[]`, `"progress":[]`, `"job":[]`} {
+		_, err := hear(`{"kind":"result",`+bad+`}`, hello, ready)
+		assert.ErrorContains(t, err, "expected one of [hello ready], not result")
+		m, err := hear(`{"kind":"ready",`+bad+`}`, ready)
+		require.NoError(t, err)
+		assert.Equal(t, &message{Kind: ready}, m)
+	}
+	for kind, bad := range map[kind]string{measured: `"result":[]`, under: `"progress":[]`, assign: `"job":[]`} {
+		_, err := hear(`{"kind":"`+string(kind)+`",`+bad+`}`, kind)
+		assert.ErrorContains(t, err, "cannot unmarshal", kind)
+	}
+	_, err := hear(`{"kind":"progress","progress":{"in_flight":1,"recent":{},"more":1}}`, under)
+	assert.ErrorContains(t, err, "unknown field")
+	_, err = hear(`{"kind":"progress","progress":{"invalid":["x"`+strings.Repeat(`,"x"`, mostReasons)+`,{}]}}`, under)
+	assert.ErrorContains(t, err, "expected at most 10 reasons")
+}
+
 // TestNothingIsSaidThatNobodyWouldHear.
 func TestNothingIsSaidThatNobodyWouldHear(t *testing.T) {
 	_, err := message{Kind: failed, Why: strings.Repeat("x", mostLong)}.bytes()
