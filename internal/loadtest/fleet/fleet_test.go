@@ -266,6 +266,22 @@ func TestStrangersAreRefused(t *testing.T) {
 	assert.Contains(t, strings.Join(a.told, "\n"), "no coordinator: ")
 }
 
+// TestAnyBytesAreSent by agents, as they would be from here; and a text that cannot be sent to them is told of at once.
+func TestAnyBytesAreSent(t *testing.T) {
+	s, a := serve(t), start(t)
+	o := scenario.Options{Target: scenario.Target{Socket: s.path}, Call: "x", Request: "\xff\x00\xfe\n", Rate: 100, Duration: 50 * time.Millisecond, MaxLag: measure.Highest}
+	scen, err := scenario.Simple(o, scenario.Checks{})
+	require.NoError(t, err)
+	c := &Coordinator{Agents: []string{a.addr}, TLS: client(), Scenario: &scenario.Packed{Options: o}}
+	_, err = c.Run(context.Background(), scen, drive.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{o.Request}, slices.Compact(s.requests()))
+	c.Scenario.Options.Content = "\xff"
+	_, err = c.Run(context.Background(), scen, drive.Options{})
+	assert.EqualError(t, err, `--content: expected UTF-8, to send it to other machines, and found "\xff"`)
+	assert.Empty(t, s.requests())
+}
+
 // TestWhatAnAgentCannotDoItSays, before anything is begun anywhere.
 func TestWhatAnAgentCannotDoItSays(t *testing.T) {
 	s, a, b := serve(t), start(t), start(t)
