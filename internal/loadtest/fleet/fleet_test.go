@@ -98,13 +98,20 @@ func (a *agent) tell(text string) {
 }
 
 func start(t *testing.T) *agent {
+	a := new(agent)
+	a.serve(t, a.tell)
+	return a
+}
+
+// serve has a serve.
+func (a *agent) serve(t *testing.T, tell func(text string)) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &agent{addr: l.Addr().String()}
+	a.addr = l.Addr().String()
 	served := make(chan error)
 	serves := Agent{
-		TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool()), Tell: a.tell,
+		TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool()), Tell: tell,
 		Identity: func(string, string) (*tls.Config, error) { return nil, errors.New("an agent with certificates") },
 	}
 	go func() { served <- serves.Serve(ctx, l) }()
@@ -113,7 +120,6 @@ func start(t *testing.T) *agent {
 		assert.NoError(t, <-served)
 	})
 	t.Cleanup(a.end)
-	return a
 }
 
 // client is how a coordinator proves who it is.
@@ -410,6 +416,66 @@ func TestALostAgentIsTold(t *testing.T) {
 	assert.ErrorContains(t, err, "connection refused")
 }
 
+// TestNobodyWaitsForWhatIsTold: an agent whose lines nobody takes makes its share as all do, and ends.
+func TestNobodyWaitsForWhatIsTold(t *testing.T) {
+	s, a, stopped := serve(t), new(agent), make(chan struct{})
+	a.serve(t, func(string) { <-stopped })
+	scen, c := counting(t, s, "stages: [{rate: 100, for: 100ms}]")
+	c.Agents = []string{a.addr}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 3 {
+			r, err := c.Run(context.Background(), scen, drive.Options{})
+			if assert.NoError(t, err) {
+				assert.Empty(t, r.Invalid)
+			}
+		}
+		a.end()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(2 * patience):
+		assert.Fail(t, "the agent waits")
+	}
+	close(stopped)
+	<-ended
+}
+
+// TestManyStrangersKeepNobodyOut: connections on which nobody says who it is.
+func TestManyStrangersKeepNobodyOut(t *testing.T) {
+	s, a := serve(t), start(t)
+	for range 4 * mostKnown {
+		conn, err := net.Dial("tcp", a.addr)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	scen, c := counting(t, s, "stages: [{rate: 100, for: 100ms}]")
+	c.Agents = []string{a.addr}
+	_, err := c.Run(context.Background(), scen, drive.Options{})
+	require.NoError(t, err)
+}
+
+// TestOneCoordinatorTooManyIsRefused, and told so.
+func TestOneCoordinatorTooManyIsRefused(t *testing.T) {
+	here, there := net.Pipe()
+	a := Agent{TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool())}
+	served, known := make(chan error), make(chan struct{}, 1)
+	known <- struct{}{}
+	go func() {
+		served <- a.serve(context.Background(), here, known, func() { t.Error("it became one of those that are known") })
+	}()
+	config := client()
+	config.ServerName = "127.0.0.1"
+	l := &link{Conn: tls.Client(there, config)}
+	m, err := l.hear(mostShort, hello, refused)
+	require.NoError(t, err)
+	assert.Equal(t, &message{Kind: refused, Why: "it has 1 coordinators already"}, m)
+	assert.EqualError(t, <-served, m.Why)
+	assert.Len(t, known, 1)
+	_ = there.Close()
+}
+
 // dial is a connection of whoever has a certificate.
 func dial(t *testing.T, addr string) *link {
 	conn, err := tls.Dial("tcp", addr, client())
@@ -541,7 +607,7 @@ func TestNobodyIsWaitedForForever(t *testing.T) {
 			a := Agent{TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool()), Tell: func(string) {}}
 			go c.coordinator(there)
 			began := time.Now()
-			assert.Error(t, a.serve(context.Background(), here), what)
+			assert.Error(t, a.serve(context.Background(), here, make(chan struct{}, 1), func() {}), what)
 			assert.LessOrEqual(t, time.Since(began), c.after+time.Second, what)
 			assert.True(t, a.running.TryLock(), what)
 			_ = there.Close()
