@@ -20,23 +20,29 @@ type Agent struct {
 	TLS      *tls.Config       // of a server that requires and verifies a coordinator's certificate
 	Checks   scenario.Checks   // of what it is to do
 	Identity scenario.Identity // towards targets over TLS
-	Tell     func(text string) // of what goes on, in one line; any goroutine may call it
+	Tell     func(text string) // of what goes on, in one line; one goroutine calls it, and nobody waits until it returns
 
-	running sync.Mutex // while there is a load
+	running sync.Mutex  // while there is a load
+	lines   chan string // to be told
 }
 
 const (
-	connections = 64               // at once; more have to wait
-	handshake   = 10 * time.Second // for a coordinator to prove who it is
+	mostStrangers = 512             // connections of whoever has not proved yet who it is; more have to wait
+	mostKnown     = 64              // and of coordinators; more are refused
+	handshake     = 3 * time.Second // for a coordinator to prove who it is
+	mostLines     = 64              // that are to be told; more are not
+	lastLines     = time.Second     // for what is to be told when nobody is served any more
 )
 
 // Serve serves coordinators until ctx ends, which ends a load, too, or the listener fails. It closes the listener, and
-// returns when all connections have ended.
+// returns when all connections have ended, even if Tell does not return. It is to be called once.
 func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	defer l.Close()
+	a.lines = make(chan string, mostLines)
+	defer a.telling()()
 	serving, end := context.WithCancel(ctx)
-	slots := make(chan struct{}, connections)
+	strangers, known := make(chan struct{}, mostStrangers), make(chan struct{}, mostKnown)
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer end()
@@ -51,32 +57,74 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 		case err != nil:
 			return err
 		}
-		slots <- struct{}{}
+		strangers <- struct{}{}
+		met := sync.OnceFunc(func() { <-strangers })
 		all.Go(func() {
-			defer func() { <-slots }()
-			if err := a.serve(serving, conn); err != nil {
-				a.Tell(fmt.Sprintf("%s: %s", conn.RemoteAddr(), clean(err.Error())))
+			defer met()
+			if err := a.serve(serving, conn, known, met); err != nil {
+				a.tell(fmt.Sprintf("%s: %s", conn.RemoteAddr(), clean(err.Error())))
 			}
 		})
 	}
 }
 
-// serve is the life of a connection. Its error says why no share of a load was made, or not to its end.
-func (a *Agent) serve(ctx context.Context, conn net.Conn) error {
-	l := &link{Conn: tls.Server(conn, a.TLS)}
+// telling tells what is to be told, until what it returns is called.
+func (a *Agent) telling() (end func()) {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for text := range a.lines {
+			a.Tell(text)
+		}
+	}()
+	return func() {
+		close(a.lines)
+		select {
+		case <-told:
+		case <-time.After(lastLines):
+		}
+	}
+}
+
+// tell has a text told, unless many are already waiting for that.
+func (a *Agent) tell(text string) {
+	select {
+	case a.lines <- text:
+	default:
+	}
+}
+
+// serve is the life of a connection. It calls met when whoever made it has proved to be a coordinator, and has become one of
+// those that are known. Its error says why no share of a load was made, or not to its end.
+func (a *Agent) serve(ctx context.Context, conn net.Conn, known chan struct{}, met func()) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	shaking, cancel := context.WithTimeout(ctx, handshake)
-	defer cancel()
-	if err := l.HandshakeContext(shaking); err != nil {
+	l, err := a.meet(ctx, conn)
+	if err != nil {
 		return fmt.Errorf("no coordinator: %w", err)
 	}
-	err := a.work(ctx, l)
+	select {
+	case known <- struct{}{}:
+		defer func() { <-known }()
+		met()
+	default:
+		err := fmt.Errorf("it has %d coordinators already", cap(known))
+		return errors.Join(err, l.say(message{Kind: refused, Why: err.Error()}))
+	}
+	err = a.work(ctx, l)
 	_ = l.CloseWrite() // and not all of it: what the coordinator may still be saying would take our last words along
 	gone := time.AfterFunc(patience, func() { _ = conn.Close() })
 	defer gone.Stop()
 	_, _ = io.Copy(io.Discard, l)
 	return err
+}
+
+// meet has a coordinator prove who it is.
+func (a *Agent) meet(ctx context.Context, conn net.Conn) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshake)
+	defer cancel()
+	l := &link{Conn: tls.Server(conn, a.TLS)}
+	return l, l.HandshakeContext(ctx)
 }
 
 // work makes a share of a load, and says what came of it.
@@ -134,8 +182,9 @@ func (a *Agent) run(ctx context.Context, l *link, hearing *sync.WaitGroup) (answ
 					return context.Cause(ctx)
 				}
 			}
-			a.Tell(fmt.Sprintf("%s: share %d of %d of %s", l.RemoteAddr(), m.Job.Part+1, m.Job.Of, clean(s.Name)))
-			return l.say(message{Kind: begun})
+			err := l.say(message{Kind: begun})
+			a.tell(fmt.Sprintf("%s: share %d of %d of %s", l.RemoteAddr(), m.Job.Part+1, m.Job.Of, clean(s.Name)))
+			return err
 		},
 		Progress: func(p drive.Progress) {
 			if err := l.say(message{Kind: under, Progress: &progress{p.InFlight, p.Recent, p.Counts, p.Invalid}}); err != nil {
@@ -151,7 +200,7 @@ func (a *Agent) run(ctx context.Context, l *link, hearing *sync.WaitGroup) (answ
 	case err != nil:
 		return no(failed, err)
 	}
-	a.Tell(fmt.Sprintf("%s: %d calls were due in %.1f s", l.RemoteAddr(), r.Due, r.Took.Seconds()))
+	a.tell(fmt.Sprintf("%s: %d calls were due in %.1f s", l.RemoteAddr(), r.Due, r.Took.Seconds()))
 	return message{Kind: measured, Result: r}, nil
 }
 

@@ -47,6 +47,9 @@ type remote struct {
 // the others go on, and the result is invalid. If ctx ends early, the result is what was measured until then. An error is
 // only that nothing was begun; it is an *AgentError if an agent is the reason.
 func (c *Coordinator) Run(ctx context.Context, s *scenario.Scenario, o drive.Options) (*measure.Result, error) {
+	if err := c.Scenario.Check(); err != nil {
+		return nil, err
+	}
 	remotes, err := c.gather(ctx)
 	defer func() {
 		for _, r := range remotes {

@@ -98,13 +98,20 @@ func (a *agent) tell(text string) {
 }
 
 func start(t *testing.T) *agent {
+	a := new(agent)
+	a.serve(t, a.tell)
+	return a
+}
+
+// serve has a serve.
+func (a *agent) serve(t *testing.T, tell func(text string)) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &agent{addr: l.Addr().String()}
+	a.addr = l.Addr().String()
 	served := make(chan error)
 	serves := Agent{
-		TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool()), Tell: a.tell,
+		TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool()), Tell: tell,
 		Identity: func(string, string) (*tls.Config, error) { return nil, errors.New("an agent with certificates") },
 	}
 	go func() { served <- serves.Serve(ctx, l) }()
@@ -113,7 +120,6 @@ func start(t *testing.T) *agent {
 		assert.NoError(t, <-served)
 	})
 	t.Cleanup(a.end)
-	return a
 }
 
 // client is how a coordinator proves who it is.
@@ -266,6 +272,22 @@ func TestStrangersAreRefused(t *testing.T) {
 	assert.Contains(t, strings.Join(a.told, "\n"), "no coordinator: ")
 }
 
+// TestAnyBytesAreSent by agents, as they would be from here; and a text that cannot be sent to them is told of at once.
+func TestAnyBytesAreSent(t *testing.T) {
+	s, a := serve(t), start(t)
+	o := scenario.Options{Target: scenario.Target{Socket: s.path}, Call: "x", Request: "\xff\x00\xfe\n", Rate: 100, Duration: 50 * time.Millisecond, MaxLag: measure.Highest}
+	scen, err := scenario.Simple(o, scenario.Checks{})
+	require.NoError(t, err)
+	c := &Coordinator{Agents: []string{a.addr}, TLS: client(), Scenario: &scenario.Packed{Options: o}}
+	_, err = c.Run(context.Background(), scen, drive.Options{})
+	require.NoError(t, err)
+	assert.Equal(t, []string{o.Request}, slices.Compact(s.requests()))
+	c.Scenario.Options.Content = "\xff"
+	_, err = c.Run(context.Background(), scen, drive.Options{})
+	assert.EqualError(t, err, `--content: expected UTF-8, to send it to other machines, and found "\xff"`)
+	assert.Empty(t, s.requests())
+}
+
 // TestWhatAnAgentCannotDoItSays, before anything is begun anywhere.
 func TestWhatAnAgentCannotDoItSays(t *testing.T) {
 	s, a, b := serve(t), start(t), start(t)
@@ -392,6 +414,66 @@ func TestALostAgentIsTold(t *testing.T) {
 	b.end()
 	_, err = c.Run(context.Background(), scen, drive.Options{})
 	assert.ErrorContains(t, err, "connection refused")
+}
+
+// TestNobodyWaitsForWhatIsTold: an agent whose lines nobody takes makes its share as all do, and ends.
+func TestNobodyWaitsForWhatIsTold(t *testing.T) {
+	s, a, stopped := serve(t), new(agent), make(chan struct{})
+	a.serve(t, func(string) { <-stopped })
+	scen, c := counting(t, s, "stages: [{rate: 100, for: 100ms}]")
+	c.Agents = []string{a.addr}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 3 {
+			r, err := c.Run(context.Background(), scen, drive.Options{})
+			if assert.NoError(t, err) {
+				assert.Empty(t, r.Invalid)
+			}
+		}
+		a.end()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(2 * patience):
+		assert.Fail(t, "the agent waits")
+	}
+	close(stopped)
+	<-ended
+}
+
+// TestManyStrangersKeepNobodyOut: connections on which nobody says who it is.
+func TestManyStrangersKeepNobodyOut(t *testing.T) {
+	s, a := serve(t), start(t)
+	for range 4 * mostKnown {
+		conn, err := net.Dial("tcp", a.addr)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	scen, c := counting(t, s, "stages: [{rate: 100, for: 100ms}]")
+	c.Agents = []string{a.addr}
+	_, err := c.Run(context.Background(), scen, drive.Options{})
+	require.NoError(t, err)
+}
+
+// TestOneCoordinatorTooManyIsRefused, and told so.
+func TestOneCoordinatorTooManyIsRefused(t *testing.T) {
+	here, there := net.Pipe()
+	a := Agent{TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool())}
+	served, known := make(chan error), make(chan struct{}, 1)
+	known <- struct{}{}
+	go func() {
+		served <- a.serve(context.Background(), here, known, func() { t.Error("it became one of those that are known") })
+	}()
+	config := client()
+	config.ServerName = "127.0.0.1"
+	l := &link{Conn: tls.Client(there, config)}
+	m, err := l.hear(mostShort, hello, refused)
+	require.NoError(t, err)
+	assert.Equal(t, &message{Kind: refused, Why: "it has 1 coordinators already"}, m)
+	assert.EqualError(t, <-served, m.Why)
+	assert.Len(t, known, 1)
+	_ = there.Close()
 }
 
 // dial is a connection of whoever has a certificate.
@@ -525,7 +607,7 @@ func TestNobodyIsWaitedForForever(t *testing.T) {
 			a := Agent{TLS: endpoint.ServerTLS(authority.Server("127.0.0.1"), authority.Pool()), Tell: func(string) {}}
 			go c.coordinator(there)
 			began := time.Now()
-			assert.Error(t, a.serve(context.Background(), here), what)
+			assert.Error(t, a.serve(context.Background(), here, make(chan struct{}, 1), func() {}), what)
 			assert.LessOrEqual(t, time.Since(began), c.after+time.Second, what)
 			assert.True(t, a.running.TryLock(), what)
 			_ = there.Close()
@@ -543,6 +625,29 @@ func TestNobodyIsWaitedForForever(t *testing.T) {
 		assert.Equal(t, patience, time.Since(began))
 		_ = there.Close()
 	})
+}
+
+// TestOnlyWhatIsExpectedIsDecoded: a result tells nothing to whoever waits for something else, nor does what is no part of
+// a kind of message; and progress has no more reasons than anybody gives.
+func TestOnlyWhatIsExpectedIsDecoded(t *testing.T) {
+	hear := func(text string, kinds ...kind) (*message, error) {
+		return read(strings.NewReader(framed(text)), mostLong, kinds...)
+	}
+	for _, bad := range []string{`"result":[]`, `"progress":[]`, `"job":[]`} {
+		_, err := hear(`{"kind":"result",`+bad+`}`, hello, ready)
+		assert.ErrorContains(t, err, "expected one of [hello ready], not result")
+		m, err := hear(`{"kind":"ready",`+bad+`}`, ready)
+		require.NoError(t, err)
+		assert.Equal(t, &message{Kind: ready}, m)
+	}
+	for kind, bad := range map[kind]string{measured: `"result":[]`, under: `"progress":[]`, assign: `"job":[]`} {
+		_, err := hear(`{"kind":"`+string(kind)+`",`+bad+`}`, kind)
+		assert.ErrorContains(t, err, "cannot unmarshal", kind)
+	}
+	_, err := hear(`{"kind":"progress","progress":{"in_flight":1,"recent":{},"more":1}}`, under)
+	assert.ErrorContains(t, err, "unknown field")
+	_, err = hear(`{"kind":"progress","progress":{"invalid":["x"`+strings.Repeat(`,"x"`, mostReasons)+`,{}]}}`, under)
+	assert.ErrorContains(t, err, "expected at most 10 reasons")
 }
 
 // TestNothingIsSaidThatNobodyWouldHear.

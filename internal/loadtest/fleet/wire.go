@@ -79,7 +79,16 @@ type progress struct {
 	InFlight int             `json:"in_flight"`
 	Recent   *measure.Window `json:"recent"`
 	Counts   measure.Counts  `json:"counts"`
-	Invalid  []string        `json:"invalid"`
+	Invalid  reasons         `json:"invalid"`
+}
+
+// reasons are why a run is invalid.
+type reasons []string
+
+// UnmarshalJSON refuses more than anybody has.
+func (r *reasons) UnmarshalJSON(data []byte) (err error) {
+	*r, err = measure.DecodeList[string](data, "reasons", mostReasons)
+	return err
 }
 
 // version is of the protocol, encodings of scenarios and results included.
@@ -101,7 +110,7 @@ func (m *message) check() error {
 	switch {
 	case m.Kind == assign && (m.Job == nil || m.Job.Scenario == nil || m.Job.Of < 1 || m.Job.Of > mostAgents || m.Job.Part < 0 || m.Job.Part >= m.Job.Of):
 		return errors.New("a job without a scenario, or a share of it")
-	case m.Kind == under && (m.Progress == nil || m.Progress.Recent == nil || m.Progress.InFlight < 0 || len(m.Progress.Invalid) > mostReasons):
+	case m.Kind == under && (m.Progress == nil || m.Progress.Recent == nil || m.Progress.InFlight < 0):
 		return errors.New("progress without figures")
 	case m.Kind == measured && m.Result == nil:
 		return errors.New("no result")
@@ -126,14 +135,9 @@ func read(r io.Reader, most uint32, kinds ...kind) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var m message
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&m); err != nil {
-		return nil, fmt.Errorf("no message: %w", err)
-	}
-	if !slices.Contains(kinds, m.Kind) {
-		return nil, fmt.Errorf("expected one of %v, not %s", kinds, clean(string(m.Kind)))
+	m, err := decode(data, kinds)
+	if err != nil {
+		return nil, err
 	}
 	if err := m.check(); err != nil {
 		return nil, err
@@ -144,7 +148,43 @@ func read(r io.Reader, most uint32, kinds ...kind) (*message, error) {
 			m.Result.Invalid[i] = clean(why)
 		}
 	}
-	return &m, nil
+	return m, nil
+}
+
+// decode decodes a message of one of the kinds. What is not of its kind is not looked at.
+func decode(data []byte, kinds []kind) (*message, error) {
+	var m struct {
+		message
+		Job      json.RawMessage `json:"job"`
+		Progress json.RawMessage `json:"progress"`
+		Result   json.RawMessage `json:"result"`
+	}
+	if err := strictly(data, &m); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(kinds, m.Kind) {
+		return nil, fmt.Errorf("expected one of %v, not %s", kinds, clean(string(m.Kind)))
+	}
+	var err error
+	switch {
+	case m.Kind == assign && m.Job != nil:
+		err = strictly(m.Job, &m.message.Job)
+	case m.Kind == under && m.Progress != nil:
+		err = strictly(m.Progress, &m.message.Progress)
+	case m.Kind == measured && m.Result != nil:
+		err = strictly(m.Result, &m.message.Result)
+	}
+	return &m.message, err
+}
+
+// strictly decodes data, of which nothing may be unknown.
+func strictly(data []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return fmt.Errorf("no message: %w", err)
+	}
+	return nil
 }
 
 // bytes is m as it is sent, with its length before.

@@ -5,7 +5,8 @@
 //	                       └→ lines
 //
 // It measures nothing, and is made not to disturb what does: nothing is drawn but when there is something new, about once
-// a second, and nobody waits for a terminal. What a server says is shown only as far as report.Printable lets it.
+// a second, and nobody waits for a terminal, or for whatever else takes lines. What a server says is shown only as far as
+// report.Printable lets it.
 package live
 
 import (
@@ -40,10 +41,12 @@ type View struct {
 	pictured bool
 	failed   bool          // it could not be drawn; of the picture's goroutine, until ended
 	ended    chan struct{} // the terminal is what it was
-	done     chan struct{} // it is to be that
+	told     chan struct{} // and all lines are written
+	done     chan struct{} // that is to be so
 	finish   sync.Once
 	before   *term.State // of the terminal, where keys come from; nil: it was not touched
 	news     chan struct{}
+	looks    chan drive.Progress // for lines
 }
 
 // perSecond is how often it is looked whether there is something to draw.
@@ -51,9 +54,13 @@ const perSecond = 4
 
 // Start begins to show a run of s. The terminal, if it is one, belongs to the View until Close.
 func Start(s *scenario.Scenario, o Options) *View {
-	v := &View{in: o.In, out: o.Out, run: newRun(s), ended: make(chan struct{}), done: make(chan struct{}), news: make(chan struct{}, 1)}
+	v := &View{
+		in: o.In, out: o.Out, run: newRun(s), ended: make(chan struct{}), told: make(chan struct{}), done: make(chan struct{}),
+		news: make(chan struct{}, 1), looks: make(chan drive.Progress, 1),
+	}
 	if v.pictured = !o.Plain && drawable(o.Out, o.Env("TERM")); !v.pictured {
 		close(v.ended)
+		go v.tell()
 		return v
 	}
 	colours := colorprofile.ANSI // all that are used; to find out what there is, others would be run, such as tmux
@@ -68,11 +75,12 @@ func Start(s *scenario.Scenario, o Options) *View {
 	p := &picture{view: v, end: o.End}
 	program := tea.NewProgram(p, options...)
 	go func() {
-		defer close(v.ended)
 		_, err := program.Run()
 		if v.failed = err != nil || p.failure != ""; v.failed {
 			fmt.Fprintf(v.out, "what follows is not drawn: %v\n", cmp.Or(err, errors.New(p.failure)))
 		}
+		close(v.ended)
+		v.tell()
 	}()
 	return v
 }
@@ -86,16 +94,38 @@ func drawable(f *os.File, kind string) bool {
 	return err != nil || looked == unix.Getpgrp()
 }
 
-// Progress shows how it goes. It does not wait for a terminal that takes a picture slowly, or not at all.
+// Progress shows how it goes. It does not wait for a terminal, or whatever lines go to, that takes them slowly, or not at
+// all.
 func (v *View) Progress(p drive.Progress) {
 	if v.lines() {
-		writeLine(v.out, p)
+		select {
+		case v.looks <- p:
+		default: // which is not missed: the summary comes in the end
+		}
 		return
 	}
 	v.run.add(p)
 	select {
 	case v.news <- struct{}{}:
 	default: // what is not drawn yet will be drawn with this
+	}
+}
+
+// tell writes a line for each look, until there are to be no more.
+func (v *View) tell() {
+	defer close(v.told)
+	for over := false; !over; {
+		select {
+		case p := <-v.looks:
+			writeLine(v.out, p)
+		case <-v.done:
+			over = true
+		}
+	}
+	select {
+	case p := <-v.looks: // the last
+		writeLine(v.out, p)
+	default:
 	}
 }
 
@@ -109,15 +139,15 @@ func (v *View) lines() bool {
 	}
 }
 
-// patience is how long a terminal has to take what makes it what it was.
+// patience is how long a terminal has to take what makes it what it was, or the last line.
 const patience = 2 * time.Second
 
-// Close makes the terminal what it was, and returns when it is. A terminal that takes nothing more gets its modes back,
-// and is left alone.
+// Close makes the terminal what it was, and returns when it is and the last line is written. A terminal that takes nothing
+// more gets its modes back, and is left alone.
 func (v *View) Close() {
 	v.finish.Do(func() { close(v.done) })
 	select {
-	case <-v.ended:
+	case <-v.told:
 	case <-time.After(patience):
 		if v.before != nil {
 			_ = term.Restore(int(v.in.Fd()), v.before)

@@ -219,33 +219,53 @@ func TestKeys(t *testing.T) {
 	assert.NotContains(t, left, "of 80 s", "it is over")
 }
 
-// TestAStoppedTerminalStopsNothing: who measures does not wait for it, and in the end its modes are what they were.
+// TestAStoppedTerminalStopsNothing, be it that of a picture or of lines: who measures does not wait for it, and in the end
+// its modes are what they were.
 func TestAStoppedTerminalStopsNothing(t *testing.T) {
-	terminal := testpty.Open(t, 200, 60)
-	before := terminal.Modes(t)
-	v := Start(mornings, options(terminal, func() {}))
-	v.Progress(second(1))
-	terminal.Await(t, "as expected")
-	terminal.Stop(t)
-	looked := make(chan struct{})
-	go func() {
-		defer close(looked)
-		for n := range 5 {
-			v.Progress(second(n + 2))
-			time.Sleep(time.Second / perSecond) // in which it would be drawn
+	for plain, shown := range map[bool]string{false: "as expected", true: "under way"} {
+		terminal := testpty.Open(t, 200, 60)
+		before := terminal.Modes(t)
+		o := options(terminal, func() {})
+		o.Plain = plain
+		v := Start(mornings, o)
+		v.Progress(second(1))
+		terminal.Await(t, shown)
+		terminal.Stop(t)
+		looked := make(chan struct{})
+		go func() {
+			defer close(looked)
+			for n := range 5 {
+				v.Progress(second(n + 2))
+				time.Sleep(time.Second / perSecond) // in which it would be drawn
+			}
+		}()
+		select {
+		case <-looked:
+		case <-time.After(time.Minute):
+			require.Fail(t, "a look waits for the terminal", "plain: %v", plain)
 		}
-	}()
-	select {
-	case <-looked:
-	case <-time.After(time.Minute):
-		require.Fail(t, "a look waits for the terminal")
+		began := time.Now()
+		v.Close()
+		assert.GreaterOrEqual(t, time.Since(began), patience, "the terminal was not stopped")
+		assert.Equal(t, before, terminal.Modes(t))
+		terminal.Go(t)
+		<-v.told
 	}
-	began := time.Now()
-	v.Close()
-	assert.GreaterOrEqual(t, time.Since(began), patience, "the terminal was not stopped")
-	assert.Equal(t, before, terminal.Modes(t))
-	terminal.Go(t)
-	<-v.ended
+}
+
+// TestTheLastLineIsWritten before Close returns, in a file, too.
+func TestTheLastLineIsWritten(t *testing.T) {
+	for range 100 {
+		file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+		require.NoError(t, err)
+		v := Start(mornings, Options{In: file, Out: file, Env: os.Getenv})
+		v.Progress(second(1))
+		v.Close()
+		text, err := os.ReadFile(file.Name())
+		require.NoError(t, err)
+		assert.Contains(t, string(text), "1 of 80 s: 145 calls/s")
+		require.NoError(t, file.Close())
+	}
 }
 
 // panics, in the environment, makes the test a process in which the picture or the load panics.

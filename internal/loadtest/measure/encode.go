@@ -17,11 +17,13 @@ const MostEncoded = 64 << 20
 
 // The limits of what is decoded. Nothing that was measured reaches them.
 const (
-	mostGroups  = 2*MostGroups + 10 // as many as there are outcomes
-	mostReasons = 1000
-	mostAgents  = 1000
-	mostCount   = 1 << 52 // so that sums of thousands stay in range
-	mostWidth   = FirstWidth << 22
+	mostGroups = 2*MostGroups + 10 // as many as there are outcomes
+	mostBeside = MostGroups + 10*10
+	mostTexts  = 1000
+	mostAgents = 1000
+	mostWindow = 1 << 20 // bytes of a Window
+	mostCount  = 1 << 52 // so that sums of thousands stay in range
+	mostWidth  = FirstWidth << 22
 )
 
 // format is the version of the encoding.
@@ -36,14 +38,14 @@ type encoded struct {
 	Began    time.Time      `json:"began"`
 	Took     time.Duration  `json:"took"`
 	Due      uint64         `json:"due"`
-	Groups   []encodedGroup `json:"groups"`
+	Groups   encodedGroups  `json:"groups"`
 	Lag      Histogram      `json:"lag,omitzero"`
-	Windows  []*Window      `json:"windows"`
+	Windows  encodedWindows `json:"windows"`
 	Messages uint64         `json:"messages"`
-	Beside   []encodedCount `json:"beside"`
-	Notes    []string       `json:"notes"`   // in UTF-8
-	Invalid  []string       `json:"invalid"` // likewise
-	Agents   []encodedAgent `json:"agents"`
+	Beside   encodedBeside  `json:"beside"`
+	Notes    encodedTexts   `json:"notes"`   // in UTF-8
+	Invalid  encodedTexts   `json:"invalid"` // likewise
+	Agents   encodedAgents  `json:"agents"`
 }
 
 type encodedKey struct {
@@ -82,6 +84,68 @@ type encodedAgent struct {
 	Lag    Histogram     `json:"lag,omitzero"`
 	Within time.Duration `json:"within"`
 	Lost   string        `json:"lost"`
+}
+
+// The lists of what is encoded, which end at their limits while they are decoded: a few bytes become a large histogram.
+type (
+	encodedGroups  []encodedGroup
+	encodedWindows []*Window
+	encodedBeside  []encodedCount
+	encodedTexts   []string
+	encodedAgents  []encodedAgent
+)
+
+// UnmarshalJSON is as DecodeList.
+func (l *encodedGroups) UnmarshalJSON(data []byte) (err error) {
+	*l, err = DecodeList[encodedGroup](data, "groups", mostGroups)
+	return err
+}
+
+// UnmarshalJSON is as DecodeList.
+func (l *encodedWindows) UnmarshalJSON(data []byte) (err error) {
+	*l, err = DecodeList[*Window](data, "windows", MostWindows)
+	return err
+}
+
+// UnmarshalJSON is as DecodeList.
+func (l *encodedBeside) UnmarshalJSON(data []byte) (err error) {
+	*l, err = DecodeList[encodedCount](data, "groups beside", mostBeside)
+	return err
+}
+
+// UnmarshalJSON is as DecodeList.
+func (l *encodedTexts) UnmarshalJSON(data []byte) (err error) {
+	*l, err = DecodeList[string](data, "notes, and reasons to be invalid", mostTexts)
+	return err
+}
+
+// UnmarshalJSON is as DecodeList.
+func (l *encodedAgents) UnmarshalJSON(data []byte) (err error) {
+	*l, err = DecodeList[encodedAgent](data, "agents", mostAgents)
+	return err
+}
+
+// DecodeList decodes a list in JSON, or null, of at most most elements. What comes after these is not looked at: more of
+// them are an error, which says what they are, and so is a field that elements do not have.
+func DecodeList[T any](data []byte, what string, most int) (list []T, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if begin, err := d.Token(); err != nil || begin == nil {
+		return nil, err
+	} else if begin != json.Delim('[') {
+		return nil, fmt.Errorf("%s: expected a list", what)
+	}
+	for d.More() {
+		if len(list) == most {
+			return nil, fmt.Errorf("expected at most %d %s", most, what)
+		}
+		var element T
+		if err := d.Decode(&element); err != nil {
+			return nil, err
+		}
+		list = append(list, element)
+	}
+	return list, nil
 }
 
 // MarshalJSON encodes r as of format 1; see MostEncoded.
@@ -126,10 +190,6 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 // check finds what no Result could be, and what merging relies on.
 func (e *encoded) check() error {
 	switch {
-	case len(e.Groups) > mostGroups || len(e.Beside) > MostGroups+len(Outcomes)*len(Outcomes) || len(e.Windows) > MostWindows:
-		return fmt.Errorf("a result has at most %d groups, and %d windows", mostGroups, MostWindows)
-	case len(e.Invalid) > mostReasons || len(e.Notes) > mostReasons || len(e.Agents) > mostAgents:
-		return fmt.Errorf("a result has at most %d notes and reasons to be invalid, and %d agents", mostReasons, mostAgents)
 	case e.Format != format:
 		return fmt.Errorf("format: expected %d, found %d", format, e.Format)
 	case e.Took < 0:
@@ -203,12 +263,9 @@ func (c Counts) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON makes c what was encoded; see that of Result.
 func (c *Counts) UnmarshalJSON(data []byte) error {
-	var all []encodedCount
-	if err := strictly(data, &all); err != nil {
+	all, err := DecodeList[encodedCount](data, "groups", mostGroups)
+	if err != nil {
 		return err
-	}
-	if len(all) > mostGroups {
-		return fmt.Errorf("a result has at most %d groups", mostGroups)
 	}
 	*c = Counts{}
 	for _, one := range all {
@@ -231,6 +288,9 @@ func (w *Window) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON makes w what was encoded; see that of Result. From and Width may be any.
 func (w *Window) UnmarshalJSON(data []byte) error {
+	if len(data) > mostWindow {
+		return fmt.Errorf("a window: expected at most %d bytes", mostWindow)
+	}
 	var e encodedWindow
 	if err := strictly(data, &e); err != nil {
 		return err
@@ -298,12 +358,20 @@ func (h Histogram) MarshalText() ([]byte, error) { return h.EncodeV2() }
 // MarshalText is what encoding/json asks for.
 func (p Packed) MarshalText() ([]byte, error) { return p.EncodeV2() }
 
-// UnmarshalText refuses histograms of another range, which could not be merged exactly.
-func (h *Histogram) UnmarshalText(text []byte) (err error) {
+// UnmarshalText refuses histograms of another range, which could not be merged exactly. One without anything in it is as if
+// it was left out. It is decoded packed first, since all the room of the range is to be taken for nothing else.
+func (h *Histogram) UnmarshalText(text []byte) error {
+	p, err := hdrhistogram.DecodePacked(text)
+	if err != nil {
+		return fmt.Errorf("histogram: %w", err)
+	}
+	if err := sameRange(p, 3); err != nil || p.TotalCount() == 0 {
+		return err
+	}
 	if h.Histogram, err = hdrhistogram.Decode(text); err != nil {
 		return fmt.Errorf("histogram: %w", err)
 	}
-	return sameRange(h, 3)
+	return nil
 }
 
 // UnmarshalText refuses histograms of another range, which could not be merged exactly.

@@ -2,6 +2,8 @@ package measure
 
 import (
 	"encoding/json"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -91,23 +93,29 @@ func TestNoResultIsRefused(t *testing.T) {
 	fine := lag(string(data))
 	fine = fine[:strings.IndexByte(fine, '"')]
 	for want, change := range map[string][2]string{
-		"format: expected 1, found 2":                  {`"format":1`, `"format":2`},
-		"unknown field":                                {`"due":1`, `"due":1,"more":2`},
-		"took: expected no less than 0":                {`"took":0`, `"took":-1`},
-		"no less than histograms have":                 {`"due":1`, `"due":0`},
-		"expected at most 4503599627370496":            {`"due":1`, `"due":4503599627370497`},
-		"outcome: expected one of":                     {`"outcome":"ok"`, `"outcome":"fine"`},
-		"escaped as in a URL":                          {`"method":"m"`, `"method":"%"`},
-		"histogram: expected one from 100":             {fine, string(coarse)},
-		"base64":                                       {fine, "~"},
-		"windows[1]: expected":                         {`"from":1000000000`, `"from":1000000001`},
-		"windows[0]: expected":                         {`"from":0,"width":1000000000`, `"from":0,"width":1500000000`},
-		"groups: expected each once":                   {`"groups":[`, `"groups":[` + string(data)[strings.Index(string(data), `"groups":[`)+10:strings.Index(string(data), `],"lag"`)] + `,`},
-		"lag: expected no less than 0":                 {`"lag":0`, `"lag":-1`},
-		"types: expected at most 64":                   {`"types":{}`, `"types":{` + strings.Join(numbered(66), ",") + `}`},
-		"a result has at most 410 groups":              {`"windows":[`, `"windows":[` + strings.Repeat(`null,`, 700)},
-		"at most 1000 notes and reasons to be invalid": {`"invalid":null`, `"invalid":["x"` + strings.Repeat(`,"x"`, 1000) + `]`},
-		"cannot unmarshal":                             {`"due":1`, `"due":"1"`},
+		"format: expected 1, found 2":              {`"format":1`, `"format":2`},
+		"unknown field":                            {`"due":1`, `"due":1,"more":2`},
+		"took: expected no less than 0":            {`"took":0`, `"took":-1`},
+		"no less than histograms have":             {`"due":1`, `"due":0`},
+		"expected at most 4503599627370496":        {`"due":1`, `"due":4503599627370497`},
+		"outcome: expected one of":                 {`"outcome":"ok"`, `"outcome":"fine"`},
+		"escaped as in a URL":                      {`"method":"m"`, `"method":"%"`},
+		"histogram: expected one from 100":         {fine, string(coarse)},
+		"base64":                                   {fine, "~"},
+		"windows[1]: expected":                     {`"from":1000000000`, `"from":1000000001`},
+		"windows[0]: expected":                     {`"from":0,"width":1000000000`, `"from":0,"width":1500000000`},
+		"groups: expected each once":               {`"groups":[`, `"groups":[` + string(data)[strings.Index(string(data), `"groups":[`)+10:strings.Index(string(data), `],"lag"`)] + `,`},
+		"lag: expected no less than 0":             {`"lag":0`, `"lag":-1`},
+		"types: expected at most 64":               {`"types":{}`, `"types":{` + strings.Join(numbered(66), ",") + `}`},
+		"at most 410 groups":                       {`"groups":[`, `"groups":[` + strings.Repeat(`{"outcome":"ok"},`, 410)},
+		"at most 300 groups beside":                {`"beside":null`, `"beside":[{}` + strings.Repeat(`,{}`, 300) + `]`},
+		"at most 600 windows":                      {`"windows":[`, `"windows":[` + strings.Repeat(`null,`, 600)},
+		"at most 1000 notes":                       {`"notes":null`, `"notes":["x"` + strings.Repeat(`,"x"`, 1000) + `]`},
+		"at most 1000 notes, and reasons":          {`"invalid":null`, `"invalid":["x"` + strings.Repeat(`,"x"`, 1000) + `]`},
+		"at most 1000 agents":                      {`"agents":null`, `"agents":[{}` + strings.Repeat(`,{}`, 1000) + `]`},
+		"a window: expected at most 1048576 bytes": {`"types":{}`, `"types":{` + strings.Repeat(`"x":1,`, 200000) + `"x":1}`},
+		"agents: expected a list":                  {`"agents":null`, `"agents":{}`},
+		"cannot unmarshal":                         {`"due":1`, `"due":"1"`},
 	} {
 		changed := strings.Replace(string(data), change[0], change[1], 1)
 		require.NotEqual(t, string(data), changed, want)
@@ -115,6 +123,40 @@ func TestNoResultIsRefused(t *testing.T) {
 	}
 	var got Result
 	assert.Error(t, got.UnmarshalJSON(append([]byte("x"), data...)))
+}
+
+// TestWhatIsRefusedTakesNoRoom: lists end at their limits before they are decoded any further, and histograms take room
+// only if there is something in them.
+func TestWhatIsRefusedTakesNoRoom(t *testing.T) {
+	empty, err := NewHistogram().EncodeV2()
+	require.NoError(t, err)
+	group := fmt.Sprintf(`{"method":"m","source":"","outcome":"ok","type":"","count":0,"total":%q}`, empty)
+	list := func(element string, n int) string { return "[" + element + strings.Repeat(","+element, n-1) + "]" }
+	takes := func(data string, into any) (taken uint64, err error) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err = json.Unmarshal([]byte(data), into)
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc, err
+	}
+	for what, data := range map[string]string{
+		"groups": `{"format":1,"groups":` + list(group, 5000) + `}`, "windows": `{"format":1,"windows":` + list(`{"from":0}`, 100000) + `}`,
+		"agents": `{"format":1,"agents":` + list(fmt.Sprintf(`{"lag":%q}`, empty), 5000) + `}`, "notes": `{"format":1,"notes":` + list(`""`, 10<<20) + `}`,
+		"beside": `{"format":1,"beside":` + list(`{"outcome":"ok"}`, 1<<20) + `}`,
+	} {
+		taken, err := takes(data, new(Result))
+		require.Error(t, err, what)
+		assert.Less(t, taken, uint64(120<<20), what)
+	}
+	taken, err := takes(list(`{"outcome":"ok"}`, 1<<20), new(Counts))
+	require.Error(t, err)
+	assert.Less(t, taken, uint64(20<<20))
+
+	var h Histogram
+	taken, err = takes(fmt.Sprintf("%q", empty), &h)
+	require.NoError(t, err)
+	assert.Less(t, taken, uint64(150<<10), "less than a histogram")
+	assert.True(t, h.Histogram == nil)
 }
 
 func numbered(n int) (all []string) {

@@ -200,19 +200,25 @@ func NewResult() *Result {
 	return &Result{Groups: map[Key]*Group{}, Beside: map[Key]uint64{}, Lag: NewHistogram()}
 }
 
-// group finds the group of a key, or makes it.
-func (r *Result) group(k Key) *Group {
+// folded gives the key that one counts under beside those that are known; see MostGroups.
+func folded[V any](known map[Key]V, k Key) Key {
 	for _, most := range []int{MostGroups, 2 * MostGroups} {
-		if g := r.Groups[k]; g != nil {
-			return g
+		if _, is := known[k]; is {
+			return k
 		}
-		if len(r.Groups) >= most {
+		if len(known) >= most {
 			k = Key{Method: k.Method, Source: Other, Outcome: k.Outcome}
 		}
-		if len(r.Groups) >= most && most > MostGroups {
+		if len(known) >= most && most > MostGroups {
 			k.Method = Other
 		}
 	}
+	return k
+}
+
+// group finds the group of a key, or makes it.
+func (r *Result) group(k Key) *Group {
+	k = folded(r.Groups, k)
 	g := r.Groups[k]
 	if g == nil {
 		g = newGroup()
@@ -299,13 +305,13 @@ func sorted[V any](by map[Key]V) []Key {
 	})
 }
 
-// Counts are how many calls of each Key there were.
+// Counts are how many calls of each Key there were, of as many Keys as a Result has at most.
 type Counts map[Key]uint64
 
 // Merge adds what other holds.
 func (c Counts) Merge(other Counts) {
 	for k, n := range other {
-		c[k] += n
+		c[folded(c, k)] += n
 	}
 }
 

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -191,4 +192,28 @@ func TestALook(t *testing.T) {
 	assert.True(t, lags.Equals(result.Lag))
 	assert.EqualValues(t, 2, lags.TotalCount())
 	assert.EqualValues(t, 2, result.Groups[k].Count)
+}
+
+// TestCountsAreBounded: what threads tell of while they run has no more keys together than what they find in the end, so
+// that another machine takes it.
+func TestCountsAreBounded(t *testing.T) {
+	together := Counts{}
+	for part := range 4 {
+		r := NewRecorder(0)
+		for n := range 3 * MostGroups {
+			r.Add(Key{Method: fmt.Sprint("m", part, "-", n), Outcome: OK}, Sample{})
+		}
+		together.Merge(r.Counts())
+	}
+	assert.LessOrEqual(t, len(together), mostGroups)
+	var all uint64
+	for _, n := range together {
+		all += n
+	}
+	assert.EqualValues(t, 4*3*MostGroups, all)
+	data, err := json.Marshal(together)
+	require.NoError(t, err)
+	var got Counts
+	require.NoError(t, json.Unmarshal(data, &got))
+	assert.Equal(t, together, got)
 }

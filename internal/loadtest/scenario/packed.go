@@ -1,10 +1,13 @@
 package scenario
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"unicode/utf8"
 
 	"sallyport/internal/yamlfile"
 )
@@ -21,6 +24,56 @@ type Packed struct {
 	Files   map[string][]byte // what those say that it names, by these names
 	Options Options           // which override it
 	Socket  string            // where calls go if nothing names a target
+}
+
+// sentOptions are Options in JSON, whose strings are UTF-8: what targets are sent may be anything, and goes as bytes.
+type sentOptions struct {
+	bareOptions
+	Request, Payload []byte
+}
+
+// bareOptions are Options without methods.
+type bareOptions Options
+
+// MarshalJSON encodes o for another machine, which gets the same bytes of Request and Payload. All else is to be UTF-8; see
+// Packed.Check.
+func (o Options) MarshalJSON() ([]byte, error) {
+	return json.Marshal(sentOptions{bareOptions(o), []byte(o.Request), []byte(o.Payload)})
+}
+
+// UnmarshalJSON makes o what was encoded. What Options do not have is an error.
+func (o *Options) UnmarshalJSON(data []byte) error {
+	var sent sentOptions
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&sent); err != nil {
+		return err
+	}
+	*o = Options(sent.bareOptions)
+	o.Request, o.Payload = string(sent.Request), string(sent.Payload)
+	return nil
+}
+
+// Check finds what would be something else when it arrives: a text that is not UTF-8. Its error begins with what the text
+// is of.
+func (p *Packed) Check() error {
+	o := p.Options
+	texts := [][2]string{
+		{"the scenario's path", p.File}, {"--socket", p.Socket}, {"--socket", o.Target.Socket}, {"--tls", o.Target.Addr}, {"METHOD", o.Call}, {"DEST", o.Dest},
+		{"--source", o.Source}, {"--expect", o.Expect}, {"--content", o.Content},
+	}
+	for _, t := range o.Thresholds {
+		texts = append(texts, [2]string{"--threshold", t})
+	}
+	for name := range p.Files {
+		texts = append(texts, [2]string{"the name of a file", name})
+	}
+	for _, t := range texts {
+		if !utf8.ValidString(t[1]) {
+			return fmt.Errorf("%s: expected UTF-8, to send it to other machines, and found %q", t[0], t[1])
+		}
+	}
+	return nil
 }
 
 // Identity is how a machine proves who it is to a server at addr, whose certificate is to bear name. An error says why it
@@ -50,7 +103,7 @@ func Pack(file string, checks Checks) (*Scenario, *Packed, error) {
 	if all > MostPacked {
 		return nil, nil, fmt.Errorf("%s: expected at most %d MiB, with the files that it names, to send to other machines", file, MostPacked>>20)
 	}
-	return s.named(file), p, nil
+	return s.named(file), p, p.Check()
 }
 
 // Unpack reads the scenario, from nothing but p. p may come from anybody.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"sallyport/internal/loadtest/scenario"
 	"sallyport/internal/testcert"
@@ -21,7 +22,7 @@ import (
 func noIdentity(string, string) (*tls.Config, error) { return nil, errors.New("another machine") }
 
 // sent is what another machine gets.
-func sent(t testing.TB, p *scenario.Packed) *scenario.Packed {
+func sent(t require.TestingT, p *scenario.Packed) *scenario.Packed {
 	data, err := json.Marshal(p)
 	require.NoError(t, err)
 	var got scenario.Packed
@@ -123,6 +124,45 @@ func TestFlagsAreSentToo(t *testing.T) {
 	assert.Equal(t, "h:1", s.Target.TLS.ServerName)
 	assert.True(t, s.Target.Plain)
 	assert.Equal(t, time.Second, s.MaxLag)
+}
+
+// TestAnyBytesAreSent to targets as they are, and no other text is changed on its way.
+func TestAnyBytesAreSent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := func(what string) string { return string(rapid.SliceOf(rapid.Byte()).Draw(t, what)) }
+		p := &scenario.Packed{
+			File: rapid.String().Draw(t, "file"), Socket: rapid.String().Draw(t, "socket"), Files: map[string][]byte{rapid.String().Draw(t, "name"): []byte(text("text"))}, Text: []byte(text("scenario")),
+			Options: scenario.Options{
+				Call: "admin.vm.List", Request: text("request"), Payload: text("payload"), Source: rapid.String().Draw(t, "source"), Rate: 3, MaxLag: time.Second,
+				Target: scenario.Target{Addr: "h:1", Plain: true}, Thresholds: []string{rapid.String().Draw(t, "threshold")},
+			},
+		}
+		require.NoError(t, p.Check())
+		got := sent(t, p)
+		if len(p.Text) == 0 {
+			p.Text = got.Text // be it nil
+		}
+		require.Equal(t, p, got)
+	})
+	for want, p := range map[string]*scenario.Packed{
+		"the scenario's path: expected UTF-8, to send it to other machines, and found \"\\xff\"": {File: "\xff"},
+		"the name of a file: expected": {Files: map[string][]byte{"a": nil, "\xff": nil}},
+		"--socket: expected":           {Socket: "\xff"},
+		"--tls: expected":              {Options: scenario.Options{Target: scenario.Target{Addr: "\xff"}}},
+		"METHOD: expected":             {Options: scenario.Options{Call: "\xff"}},
+		"DEST: expected":               {Options: scenario.Options{Dest: "\xff"}},
+		"--source: expected":           {Options: scenario.Options{Source: "\xff"}},
+		"--expect: expected":           {Options: scenario.Options{Expect: "\xff"}},
+		"--content: expected":          {Options: scenario.Options{Content: "\xff"}},
+		"--threshold: expected":        {Options: scenario.Options{Thresholds: []string{"a", "\xff"}}},
+	} {
+		assert.ErrorContains(t, p.Check(), want)
+	}
+	assert.ErrorContains(t, json.Unmarshal([]byte(`{"Options":{"Unheard":1}}`), new(scenario.Packed)), "unknown field")
+	file := filepath.Join(t.TempDir(), "\xff.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(least+"target: {socket: /s}"), 0o600))
+	_, _, err := scenario.Pack(file, checks)
+	assert.ErrorContains(t, err, "the scenario's path: expected UTF-8")
 }
 
 // TestFilesAreBounded: neither a large one nor many are sent, or read often.
