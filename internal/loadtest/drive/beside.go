@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"sallyport/internal/loadtest/measure"
@@ -133,26 +132,44 @@ func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, g
 
 // readEvents reads events until the stream ends, and says how.
 func (d *driver) readEvents(conn half, rec *measure.Recorder, c *scenario.Call) (measure.Outcome, string, error) {
-	r := bufio.NewReaderSize(conn, 1<<20)
+	r := bufio.NewReaderSize(conn, 4<<10)
 	for {
-		first, err := r.Peek(1)
-		if err != nil {
+		tag, err := r.Peek(2)
+		if len(tag) == 0 {
 			return "", "", err
 		}
-		if first[0] != '1' {
+		if string(tag) != "1\x00" {
 			_ = conn.SetReadDeadline(time.Now().Add(d.s.Timeout)) // for the rest of what is no event
-			rest, err := io.ReadAll(io.LimitReader(r, mostKept))
-			if err != nil {
-				return "", "", err
-			}
-			o, kind := (&words{}).judge(c, nil, false, rest)
-			return o, kind, nil
+			o, kind, _, err := d.read(r, c, nil)
+			return o, kind, err
 		}
-		if _, err := messages.ReadEvent(r); err != nil {
+		if err := skipEvent(r); err != nil {
 			return "", "", err
 		}
 		rec.Read()
 	}
+}
+
+// skipEvent reads the event that r begins with. Nothing of it is needed, and nothing is kept, since a server may send one
+// that is as long as it likes (spec: wire.md 4): "1" NUL subject NUL name NUL (key NUL value NUL)* NUL.
+func skipEvent(r *bufio.Reader) error {
+	const firstKey = 3
+	for part := 0; ; part++ {
+		empty, err := skipPart(r)
+		if err != nil || empty && part >= firstKey && (part-firstKey)%2 == 0 {
+			return err
+		}
+	}
+}
+
+// skipPart reads up to the next NUL, and reports whether there was nothing before it.
+func skipPart(r *bufio.Reader) (empty bool, err error) {
+	part, err := r.ReadSlice(0)
+	empty = len(part) == 1
+	for err == bufio.ErrBufferFull {
+		_, err = r.ReadSlice(0)
+	}
+	return empty, err
 }
 
 // misbehave does one misdeed, and counts what came of it: how the server ended it, or that it had not within the timeout.

@@ -154,8 +154,8 @@ func (d *driver) ask(conn half, c *scenario.Call, draw *scenario.Draw, request [
 	return o, kind, first, err
 }
 
-// read reads a whole reply.
-func (d *driver) read(conn half, c *scenario.Call, draw *scenario.Draw) (o measure.Outcome, kind string, first time.Duration, err error) {
+// read reads a whole reply, of which it keeps no more than mostKept.
+func (d *driver) read(conn io.Reader, c *scenario.Call, draw *scenario.Draw) (o measure.Outcome, kind string, first time.Duration, err error) {
 	var reply []byte
 	buffer := make([]byte, 16<<10)
 	for {

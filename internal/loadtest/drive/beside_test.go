@@ -1,0 +1,108 @@
+package drive
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"sallyport/internal/loadtest/measure"
+	"sallyport/internal/loadtest/scenario"
+	"sallyport/messages"
+	"sallyport/messages/qube"
+)
+
+// TestAnEventIsSkippedWhole, whatever its parts are, however little the buffer has room for, and nothing after it.
+func TestAnEventIsSkippedWhole(t *testing.T) {
+	part := rapid.StringMatching(`[a-z1]{0,40}`)
+	rapid.Check(t, func(t *rapid.T) {
+		e := messages.Event{Subject: part.Draw(t, "subject"), Name: part.Draw(t, "name")}
+		for range rapid.IntRange(0, 5).Draw(t, "args") {
+			e.Args = append(e.Args, qube.EventArg{Key: "k" + part.Draw(t, "key"), Value: part.Draw(t, "value")})
+		}
+		b := e.AppendFrame(nil)
+		r := bufio.NewReaderSize(bytes.NewReader(append(b, "rest"...)), 16)
+		require.NoError(t, skipEvent(r))
+		rest, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, "rest", string(rest))
+
+		cut := rapid.IntRange(0, len(b)-1).Draw(t, "cut")
+		require.Error(t, skipEvent(bufio.NewReaderSize(bytes.NewReader(b[:cut]), 16)), "half an event")
+	})
+}
+
+// TestAnEventFillsNoMemory: a server may send one with as many keys as it likes, and of any length, through each subscriber.
+func TestAnEventFillsNoMemory(t *testing.T) {
+	for what, event := range map[string]string{
+		"many keys":  "1\x00\x00\x00" + strings.Repeat("k\x00v\x00", 2<<20) + "\x00",
+		"a long key": "1\x00\x00\x00" + strings.Repeat("k", 8<<20) + "\x00v\x00\x00",
+	} {
+		t.Run(what, func(t *testing.T) {
+			r, used := subscribed(t, event+"2\x00QubesException\x00\x00over\x00")
+			assert.Equal(t, map[measure.Key]uint64{{Method: "admin.Events", Source: "dom0", Outcome: measure.Unexpected, Type: "QubesException"}: 1}, counts(r))
+			assert.EqualValues(t, 1, r.Messages)
+			assert.Less(t, used, uint64(8<<20))
+		})
+	}
+}
+
+// TestHowAStreamEnds: what is no event is the end, and is judged like the reply of a call.
+func TestHowAStreamEnds(t *testing.T) {
+	const event = "1\x00\x00e\x00\x00"
+	for sent, want := range map[string]measure.Outcome{
+		"": measure.Reset, event: measure.Reset, event + "1\x00half": measure.Reset, event + "12\x00": measure.Garbage, "1": measure.Garbage,
+		event + "0\x00": measure.OK, "2\x00" + long + "\x00\x00\x00": measure.Garbage,
+	} {
+		r, used := subscribed(t, sent)
+		assert.Equal(t, want, only(t, r).Outcome, "%.20q", sent)
+		assert.Less(t, used, uint64(8<<20), "%.20q", sent)
+	}
+}
+
+// only is the key of the only call there was.
+func only(t *testing.T, r *measure.Result) measure.Key {
+	t.Helper()
+	require.Len(t, r.Groups, 1)
+	for k := range r.Groups {
+		return k
+	}
+	return measure.Key{}
+}
+
+// subscribed gives what becomes of a subscriber to whom that is sent, and how many bytes of memory were asked for meanwhile.
+func subscribed(t *testing.T, sent string) (r *measure.Result, used uint64) {
+	t.Helper()
+	l, err := net.Listen("unix", socket(t))
+	require.NoError(t, err)
+	all := []byte(sent) // which is not counted
+	var server sync.WaitGroup
+	server.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Read(make([]byte, 100))
+		_, _ = conn.Write(all)
+	})
+	defer server.Wait()
+	defer l.Close()
+	s := plain(scenario.Target{Socket: l.Addr().String()}, scenario.Load{})
+	s.Subscribers = []scenario.Subscribers{{Count: 1, Call: call("admin.Events"), For: time.Hour}} // the run waits for it
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err = Run(t.Context(), s, Options{Threads: 1})
+	require.NoError(t, err)
+	runtime.ReadMemStats(&after)
+	return r, after.TotalAlloc - before.TotalAlloc
+}
