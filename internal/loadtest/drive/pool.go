@@ -3,10 +3,12 @@ package drive
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"sallyport/internal/loadtest/measure"
@@ -131,7 +133,7 @@ func (d *driver) dial(ctx context.Context) (half, error) {
 	var conn net.Conn
 	var err error
 	if d.s.Target.Socket != "" {
-		conn, err = (&net.Dialer{}).DialContext(ctx, "unix", d.s.Target.Socket)
+		conn, err = dialUnix(ctx, d.s.Target.Socket)
 	} else {
 		conn, err = (&tls.Dialer{Config: d.s.Target.TLS}).DialContext(ctx, "tcp", d.s.Target.Addr)
 	}
@@ -139,6 +141,17 @@ func (d *driver) dial(ctx context.Context) (half, error) {
 		return nil, err
 	}
 	return conn.(half), conn.SetDeadline(deadline)
+}
+
+// dialUnix connects to a socket, and waits until there is room in its backlog, as loop does.
+func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		pause(ctx, knocking)
+	}
 }
 
 // ask sends a request and reads the whole reply.
