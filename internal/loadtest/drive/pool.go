@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"sallyport/internal/endpoint"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
 )
@@ -125,30 +126,66 @@ type half interface {
 	CloseWrite() error
 }
 
+// sealed is a connection over TLS whose end is io.EOF only if the server said that it is, with close_notify: a reply that
+// was cut is none.
+type sealed struct {
+	*tls.Conn
+	wire *endpoint.Wire
+}
+
+func (s sealed) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if err == io.EOF && !s.wire.Ended(err) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
 // dial connects to the target. The deadline of what comes is set.
 func (d *driver) dial(ctx context.Context) (half, error) {
 	deadline := time.Now().Add(d.s.Timeout)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	var conn net.Conn
+	var conn half
 	var err error
 	if d.s.Target.Socket != "" {
 		conn, err = dialUnix(ctx, d.s.Target.Socket)
 	} else {
-		conn, err = (&tls.Dialer{Config: d.s.Target.TLS}).DialContext(ctx, "tcp", d.s.Target.Addr)
+		conn, err = dialTLS(ctx, d.s.Target)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return conn.(half), conn.SetDeadline(deadline)
+	return conn, conn.SetDeadline(deadline)
+}
+
+// dialTLS connects over TLS. The end of a plain reply is the close, whether or not there is a close_notify.
+func dialTLS(ctx context.Context, t scenario.Target) (half, error) {
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Addr)
+	if err != nil {
+		return nil, err
+	}
+	wire := &endpoint.Wire{TCPConn: raw.(*net.TCPConn)}
+	conn := tls.Client(wire, t.TLS)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = wire.Close()
+		return nil, err
+	}
+	if t.Plain {
+		return conn, nil
+	}
+	return sealed{conn, wire}, nil
 }
 
 // dialUnix connects to a socket, and waits until there is room in its backlog, as loop does.
-func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+func dialUnix(ctx context.Context, path string) (half, error) {
 	for {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-		if !errors.Is(err, syscall.EAGAIN) {
-			return conn, err
+		switch {
+		case err == nil:
+			return conn.(*net.UnixConn), nil
+		case !errors.Is(err, syscall.EAGAIN):
+			return nil, err
 		}
 		pause(ctx, knocking)
 	}

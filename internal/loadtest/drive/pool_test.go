@@ -2,7 +2,10 @@ package drive
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,8 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"sallyport/internal/endpoint"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
+	"sallyport/internal/testcert"
 )
 
 // TestClientsBesideWaitForAFullBacklog, too: it is the server's doing, and no want of this machine.
@@ -48,4 +53,53 @@ func TestClientsBesideWaitForAFullBacklog(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(conn))
 	assert.NoError(t, <-came, "there is room")
+}
+
+// overTLS serves connections over TLS as serve does, until the test ends.
+func overTLS(t *testing.T, serve func(*tls.Conn, *endpoint.Wire)) scenario.Target {
+	a := testcert.NewAuthority()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	config := &tls.Config{Certificates: []tls.Certificate{a.Server("localhost")}, MinVersion: tls.VersionTLS13}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				wire := &endpoint.Wire{TCPConn: conn.(*net.TCPConn)}
+				defer wire.Close()
+				serve(tls.Server(wire, config), wire)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		conns.Wait()
+	})
+	return scenario.Target{Addr: l.Addr().String(), TLS: &tls.Config{RootCAs: a.Pool(), ServerName: "localhost"}}
+}
+
+// TestAReplyThatIsCutIsNone: whoever cuts a connection cannot have half a reply taken for the whole. The end of a plain one
+// is the close alone.
+func TestAReplyThatIsCutIsNone(t *testing.T) {
+	cut := overTLS(t, func(conn *tls.Conn, wire *endpoint.Wire) {
+		_, _ = io.ReadAll(conn)
+		_, _ = io.WriteString(conn, "0\x00half")
+		_ = wire.CloseWrite()
+	})
+	whole := overTLS(t, func(conn *tls.Conn, _ *endpoint.Wire) {
+		_, _ = io.ReadAll(conn)
+		_, _ = io.WriteString(conn, "0\x00whole")
+		_ = conn.CloseWrite()
+	})
+	of := func(target scenario.Target) measure.Outcome {
+		return only(t, made(t, target, rate(100, 50*time.Millisecond), item(call("x")))).Outcome
+	}
+	assert.Equal(t, measure.Reset, of(cut))
+	assert.Equal(t, measure.OK, of(whole))
+	cut.Plain = true
+	assert.Equal(t, measure.OK, of(cut))
 }
