@@ -92,12 +92,14 @@ func (p *pool) call(ctx context.Context, b begin) {
 	p.mu.Unlock()
 	k.Source = source
 	conn, err := p.d.dial(ctx)
+	done := func() {}
 	if err == nil {
 		s.Connected = p.d.now()
-		done := closing(ctx, conn)
+		done = closing(ctx, conn)
 		k.Outcome, k.Type, s.First, err = p.d.ask(conn, c, b.job.draw, request)
-		done()
 	}
+	s.Done = p.d.now()
+	done()                // which is no part of the call
 	if ctx.Err() != nil { // the run is over, and the call was cut
 		p.under.Add(-1)
 		p.mu.Lock()
@@ -108,7 +110,6 @@ func (p *pool) call(ctx context.Context, b begin) {
 	if err != nil {
 		k.Outcome = outcomeOf(err)
 	}
-	s.Done = p.d.now()
 	p.rec.Add(k, s)
 	p.mu.Lock()
 	p.plan.ended(b.job, s.Done)
@@ -127,19 +128,23 @@ type half interface {
 }
 
 // sealed is a connection over TLS whose end is io.EOF only if the server said that it is, with close_notify: a reply that
-// was cut is none.
+// was cut is none. The end of a plain reply is the close alone.
 type sealed struct {
 	*tls.Conn
-	wire *endpoint.Wire
+	wire  *endpoint.Wire
+	plain bool
 }
 
 func (s sealed) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
-	if err == io.EOF && !s.wire.Ended(err) {
+	if err == io.EOF && !s.plain && !s.wire.Ended(err) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
+
+// Close tells the server nothing, for which tls.Conn would wait up to 5 s if it does not read: CloseWrite has.
+func (s sealed) Close() error { return s.wire.Close() }
 
 // dial connects to the target. The deadline of what comes is set.
 func (d *driver) dial(ctx context.Context) (half, error) {
@@ -159,7 +164,7 @@ func (d *driver) dial(ctx context.Context) (half, error) {
 	return conn, conn.SetDeadline(deadline)
 }
 
-// dialTLS connects over TLS. The end of a plain reply is the close, whether or not there is a close_notify.
+// dialTLS connects over TLS.
 func dialTLS(ctx context.Context, t scenario.Target) (half, error) {
 	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Addr)
 	if err != nil {
@@ -171,10 +176,7 @@ func dialTLS(ctx context.Context, t scenario.Target) (half, error) {
 		_ = wire.Close()
 		return nil, err
 	}
-	if t.Plain {
-		return conn, nil
-	}
-	return sealed{conn, wire}, nil
+	return sealed{conn, wire, t.Plain}, nil
 }
 
 // dialUnix connects to a socket, and waits until there is room in its backlog, as loop does.

@@ -103,3 +103,31 @@ func TestAReplyThatIsCutIsNone(t *testing.T) {
 	cut.Plain = true
 	assert.Equal(t, measure.OK, of(cut))
 }
+
+// TestNoCallIsLongerThanItsTimeout: what it takes to let go of a connection whose server reads nothing is no part of the
+// call, and holds nobody up.
+func TestNoCallIsLongerThanItsTimeout(t *testing.T) {
+	over := make(chan struct{})
+	target := overTLS(t, func(conn *tls.Conn, _ *endpoint.Wire) {
+		_ = conn.Handshake()
+		<-over
+	})
+	defer close(over)
+	big := call("x")
+	big.Payload = scenario.Text(long + long + long + long)
+	for _, target.Plain = range []bool{false, true} {
+		big.Request = big.Payload
+		s := plain(target, rate(100, 10*time.Millisecond), item(big))
+		s.Timeout = 200 * time.Millisecond
+		began := time.Now()
+		r, err := Run(t.Context(), s, Options{Threads: 1})
+		require.NoError(t, err)
+		assert.Less(t, time.Since(began), sayingGoodbye)
+		g, _ := r.Of(func(k measure.Key) bool { return k.Outcome == measure.Timeout })
+		require.EqualValues(t, 1, g.Count, "%v", counts(r))
+		assert.Less(t, time.Duration(g.Total.Max()), sayingGoodbye)
+	}
+}
+
+// sayingGoodbye is how long Close of crypto/tls tries to send an alert.
+const sayingGoodbye = 5 * time.Second
