@@ -104,30 +104,35 @@ func (d *driver) subscribe(ctx context.Context, rec *measure.Recorder, group sce
 
 // follow reads events until the stream ends, which it is not to do, and says how; errLeft: we ended it.
 func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, group scenario.Subscribers, request []byte) (measure.Outcome, string, error) {
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return "", "", err
-	}
-	if _, err := conn.Write(request); err != nil {
-		return "", "", err
-	}
-	if err := conn.CloseWrite(); err != nil {
-		return "", "", err
-	}
 	if group.For > 0 {
 		var leave context.CancelFunc
 		ctx, leave = context.WithTimeout(ctx, group.For)
 		defer leave()
 		defer closing(ctx, conn)()
 	}
-	if group.Silent {
-		<-ctx.Done()
-		return "", "", errLeft
-	}
-	o, kind, err := d.readEvents(conn, rec, &group.Call)
+	o, kind, err := d.followed(ctx, conn, rec, group, request)
 	if ctx.Err() != nil {
 		err = errLeft
 	}
 	return o, kind, err
+}
+
+// followed is follow without the leaving.
+func (d *driver) followed(ctx context.Context, conn half, rec *measure.Recorder, group scenario.Subscribers, request []byte) (measure.Outcome, string, error) {
+	if _, err := conn.Write(request); err != nil { // in time, which dial has set
+		return "", "", err
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return "", "", err
+	}
+	if group.Silent {
+		<-ctx.Done()
+		return "", "", errLeft
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return "", "", err
+	}
+	return d.readEvents(conn, rec, &group.Call)
 }
 
 // readEvents reads events until the stream ends, and says how.

@@ -3,6 +3,8 @@ package drive
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"sallyport/internal/endpoint"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
 	"sallyport/messages"
@@ -66,6 +69,44 @@ func TestHowAStreamEnds(t *testing.T) {
 		r, used := subscribed(t, sent)
 		assert.Equal(t, want, only(t, r).Outcome, "%.20q", sent)
 		assert.Less(t, used, uint64(8<<20), "%.20q", sent)
+	}
+}
+
+// TestNoServerKeepsASubscriber by reading nothing of what it asks: it leaves when it is to, or gives up.
+func TestNoServerKeepsASubscriber(t *testing.T) {
+	over := make(chan struct{})
+	l, err := net.Listen("unix", socket(t))
+	require.NoError(t, err)
+	deaf := map[string]scenario.Target{
+		"unix": {Socket: l.Addr().String()}, // in whose backlog it is
+		"tls": overTLS(t, func(conn *tls.Conn, _ *endpoint.Wire) {
+			_ = conn.Handshake()
+			<-over
+		}),
+	}
+	defer l.Close()
+	defer close(over)
+	for way, target := range deaf {
+		t.Run(way, func(t *testing.T) {
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			s := plain(target, scenario.Load{})
+			big := call("admin.Events")
+			big.Payload = scenario.Text(long + long + long + long)
+			s.Subscribers = []scenario.Subscribers{{Count: 1, Call: big, For: 300 * time.Millisecond}}
+			s.Timeout = time.Hour
+			r, err := Run(ctx, s, Options{Threads: 1})
+			require.NoError(t, err)
+			require.NoError(t, ctx.Err(), "it never left")
+			assert.Empty(t, counts(r), "it left")
+
+			s.Subscribers[0].For = time.Hour
+			s.Timeout = 300 * time.Millisecond
+			r, err = Run(ctx, s, Options{Threads: 1})
+			require.NoError(t, err)
+			require.NoError(t, ctx.Err(), "it never gave up")
+			assert.Equal(t, measure.Timeout, only(t, r).Outcome)
+		})
 	}
 }
 
