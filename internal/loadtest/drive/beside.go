@@ -39,25 +39,31 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 		}
 	}
 	for _, a := range d.s.Adversaries {
-		under := make(chan struct{}, (a.Count-d.o.Part+d.o.Of-1)/d.o.Of) // this machine's share of them
 		d.beside.Go(func() {
-			every := time.NewTicker(max(time.Microsecond, time.Duration(float64(time.Second)/a.Rate*float64(d.o.Of))))
-			defer every.Stop()
-			for ctx.Err() == nil {
-				select {
-				case <-ctx.Done():
-				case <-every.C:
-					select {
-					case under <- struct{}{}:
-						d.beside.Go(func() {
-							d.misbehave(ctx, rec, a.Kind)
-							<-under
-						})
-					default: // as many are there as are to be
-					}
-				}
-			}
+			defer d.crashed()
+			d.pester(ctx, rec, a)
 		})
+	}
+}
+
+// pester has this machine's share of an adversary misbehave, until ctx ends.
+func (d *driver) pester(ctx context.Context, rec *measure.Recorder, a scenario.Adversary) {
+	under := make(chan struct{}, (a.Count-d.o.Part+d.o.Of-1)/d.o.Of)
+	every := time.NewTicker(max(time.Microsecond, time.Duration(float64(time.Second)/a.Rate*float64(d.o.Of))))
+	defer every.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-every.C:
+			select {
+			case under <- struct{}{}:
+				d.beside.Go(func() {
+					d.misbehave(ctx, rec, a.Kind)
+					<-under
+				})
+			default: // as many are there as are to be
+			}
+		}
 	}
 }
 

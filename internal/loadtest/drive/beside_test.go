@@ -5,8 +5,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -108,6 +111,26 @@ func TestNoServerKeepsASubscriber(t *testing.T) {
 			assert.Equal(t, measure.Timeout, only(t, r).Outcome)
 		})
 	}
+}
+
+// TestACrashAmongAdversariesIsToldFirst, as any other is.
+func TestACrashAmongAdversariesIsToldFirst(t *testing.T) {
+	const crashes = "DRIVE_ADVERSARIES_CRASH"
+	if os.Getenv(crashes) != "" {
+		s := plain(scenario.Target{Socket: "nosuch"}, rate(100, time.Hour), item(call("fine")))
+		s.Adversaries = []scenario.Adversary{{Rate: 1, Count: -1000}}
+		_, _ = Run(t.Context(), s, Options{Crashed: func() { fmt.Println("told") }})
+	}
+	test := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	test.Env = append(os.Environ(), crashes+"=1")
+	var stderr strings.Builder
+	test.Stderr = &stderr
+	out, err := test.Output()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	assert.Equal(t, 2, exit.ExitCode())
+	assert.Equal(t, "told\n", string(out))
+	assert.Contains(t, stderr.String(), "panic: ")
 }
 
 // only is the key of the only call there was.
