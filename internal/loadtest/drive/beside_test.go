@@ -113,6 +113,25 @@ func TestNoServerKeepsASubscriber(t *testing.T) {
 	}
 }
 
+// TestAdversariesAddUp: all machines together have the rate and the places, also if some have no place.
+func TestAdversariesAddUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := scenario.Adversary{Rate: rapid.Float64Range(scenario.LeastMisdeeds, 1e4).Draw(t, "rate"), Count: rapid.IntRange(1, 1<<16).Draw(t, "count")}
+		of := rapid.IntRange(1, 20).Draw(t, "machines")
+		all, rate := 0, 0.0
+		for part := range of {
+			places, between := (&driver{o: Options{Part: part, Of: of}}).pace(a)
+			require.GreaterOrEqual(t, places, 0)
+			if all += places; places > 0 {
+				require.Positive(t, between)
+				rate += float64(time.Second) / float64(between)
+			}
+		}
+		require.Equal(t, a.Count, all)
+		require.InEpsilon(t, a.Rate, rate, 0.01)
+	})
+}
+
 // TestACrashAmongAdversariesIsToldFirst, as any other is.
 func TestACrashAmongAdversariesIsToldFirst(t *testing.T) {
 	const crashes = "DRIVE_ADVERSARIES_CRASH"
