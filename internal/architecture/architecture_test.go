@@ -55,7 +55,7 @@ var arrows = []arrow{
 	{"internal/store", []string{"internal/inventory", "messages/..."}, "keeps the inventory's records"},
 	{"internal/hypervisor/...", []string{"messages/...", "stages/lifecycle", "stages/preload"}, "runs qubes; knows no API but the interface of a driver"},
 	{"internal/dashboard", []string{"internal/telemetry"}, "computes from the log alone (design: 9)"},
-	{"internal/loadtest/...", []string{"messages/...", "internal/telemetry", "internal/yamlfile", "internal/loadtest/..."}, "a client like any other"},
+	{"internal/loadtest/...", []string{"messages/...", "internal/endpoint", "internal/telemetry", "internal/yamlfile", "internal/loadtest/..."}, "a client like any other"},
 	{"internal/bench/...", []string{"messages/...", "internal/bench/...", "internal/loadtest/..."}, "measures the daemon and the load tester from outside"},
 	{"internal/modeltest", nil, "tests alone; what a model shared with the daemon it could not test"},
 	{"internal/twoworlds", nil, "tests alone, which compare daemons with daemons"},

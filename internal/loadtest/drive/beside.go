@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"sallyport/internal/loadtest/measure"
@@ -40,26 +39,44 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 		}
 	}
 	for _, a := range d.s.Adversaries {
-		under := make(chan struct{}, (a.Count-d.o.Part+d.o.Of-1)/d.o.Of) // this machine's share of them
 		d.beside.Go(func() {
-			every := time.NewTicker(max(time.Microsecond, time.Duration(float64(time.Second)/a.Rate*float64(d.o.Of))))
-			defer every.Stop()
-			for ctx.Err() == nil {
-				select {
-				case <-ctx.Done():
-				case <-every.C:
-					select {
-					case under <- struct{}{}:
-						d.beside.Go(func() {
-							d.misbehave(ctx, rec, a.Kind)
-							<-under
-						})
-					default: // as many are there as are to be
-					}
-				}
-			}
+			defer d.crashed()
+			d.pester(ctx, rec, a)
 		})
 	}
+}
+
+// pester has this machine's share of an adversary misbehave, until ctx ends.
+func (d *driver) pester(ctx context.Context, rec *measure.Recorder, a scenario.Adversary) {
+	places, between := d.pace(a)
+	if places == 0 {
+		return
+	}
+	under := make(chan struct{}, places)
+	every := time.NewTicker(between)
+	defer every.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-every.C:
+			select {
+			case under <- struct{}{}:
+				d.beside.Go(func() {
+					d.misbehave(ctx, rec, a.Kind)
+					<-under
+				})
+			default: // as many are there as are to be
+			}
+		}
+	}
+}
+
+// pace gives how many of an adversary may be on this machine at the same time, and how long it is from one to the next: the
+// machines have the rate as they have the places.
+func (d *driver) pace(a scenario.Adversary) (places int, between time.Duration) {
+	places = (a.Count - d.o.Part + d.o.Of - 1) / d.o.Of
+	rate := a.Rate * float64(places) / float64(a.Count)
+	return places, max(time.Microsecond, time.Duration(float64(time.Second)/rate))
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -105,54 +122,77 @@ func (d *driver) subscribe(ctx context.Context, rec *measure.Recorder, group sce
 
 // follow reads events until the stream ends, which it is not to do, and says how; errLeft: we ended it.
 func (d *driver) follow(ctx context.Context, conn half, rec *measure.Recorder, group scenario.Subscribers, request []byte) (measure.Outcome, string, error) {
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return "", "", err
-	}
-	if _, err := conn.Write(request); err != nil {
-		return "", "", err
-	}
-	if err := conn.CloseWrite(); err != nil {
-		return "", "", err
-	}
 	if group.For > 0 {
 		var leave context.CancelFunc
 		ctx, leave = context.WithTimeout(ctx, group.For)
 		defer leave()
 		defer closing(ctx, conn)()
 	}
-	if group.Silent {
-		<-ctx.Done()
-		return "", "", errLeft
-	}
-	o, kind, err := d.readEvents(conn, rec, &group.Call)
+	o, kind, err := d.followed(ctx, conn, rec, group, request)
 	if ctx.Err() != nil {
 		err = errLeft
 	}
 	return o, kind, err
 }
 
+// followed is follow without the leaving.
+func (d *driver) followed(ctx context.Context, conn half, rec *measure.Recorder, group scenario.Subscribers, request []byte) (measure.Outcome, string, error) {
+	if _, err := conn.Write(request); err != nil { // in time, which dial has set
+		return "", "", err
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return "", "", err
+	}
+	if group.Silent {
+		<-ctx.Done()
+		return "", "", errLeft
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return "", "", err
+	}
+	return d.readEvents(conn, rec, &group.Call)
+}
+
 // readEvents reads events until the stream ends, and says how.
 func (d *driver) readEvents(conn half, rec *measure.Recorder, c *scenario.Call) (measure.Outcome, string, error) {
-	r := bufio.NewReaderSize(conn, 1<<20)
+	r := bufio.NewReaderSize(conn, 4<<10)
 	for {
-		first, err := r.Peek(1)
-		if err != nil {
+		tag, err := r.Peek(2)
+		if len(tag) == 0 {
 			return "", "", err
 		}
-		if first[0] != '1' {
+		if string(tag) != "1\x00" {
 			_ = conn.SetReadDeadline(time.Now().Add(d.s.Timeout)) // for the rest of what is no event
-			rest, err := io.ReadAll(io.LimitReader(r, mostKept))
-			if err != nil {
-				return "", "", err
-			}
-			o, kind := (&words{}).judge(c, nil, false, rest)
-			return o, kind, nil
+			o, kind, _, err := d.read(r, c, nil)
+			return o, kind, err
 		}
-		if _, err := messages.ReadEvent(r); err != nil {
+		if err := skipEvent(r); err != nil {
 			return "", "", err
 		}
 		rec.Read()
 	}
+}
+
+// skipEvent reads the event that r begins with. Nothing of it is needed, and nothing is kept, since a server may send one
+// that is as long as it likes (spec: wire.md 4): "1" NUL subject NUL name NUL (key NUL value NUL)* NUL.
+func skipEvent(r *bufio.Reader) error {
+	const firstKey = 3
+	for part := 0; ; part++ {
+		empty, err := skipPart(r)
+		if err != nil || empty && part >= firstKey && (part-firstKey)%2 == 0 {
+			return err
+		}
+	}
+}
+
+// skipPart reads up to the next NUL, and reports whether there was nothing before it.
+func skipPart(r *bufio.Reader) (empty bool, err error) {
+	part, err := r.ReadSlice(0)
+	empty = len(part) == 1
+	for err == bufio.ErrBufferFull {
+		_, err = r.ReadSlice(0)
+	}
+	return empty, err
 }
 
 // misbehave does one misdeed, and counts what came of it: how the server ended it, or that it had not within the timeout.

@@ -3,12 +3,15 @@ package drive
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"sallyport/internal/endpoint"
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
 )
@@ -89,12 +92,14 @@ func (p *pool) call(ctx context.Context, b begin) {
 	p.mu.Unlock()
 	k.Source = source
 	conn, err := p.d.dial(ctx)
+	done := func() {}
 	if err == nil {
 		s.Connected = p.d.now()
-		done := closing(ctx, conn)
+		done = closing(ctx, conn)
 		k.Outcome, k.Type, s.First, err = p.d.ask(conn, c, b.job.draw, request)
-		done()
 	}
+	s.Done = p.d.now()
+	done()                // which is no part of the call
 	if ctx.Err() != nil { // the run is over, and the call was cut
 		p.under.Add(-1)
 		p.mu.Lock()
@@ -105,7 +110,6 @@ func (p *pool) call(ctx context.Context, b begin) {
 	if err != nil {
 		k.Outcome = outcomeOf(err)
 	}
-	s.Done = p.d.now()
 	p.rec.Add(k, s)
 	p.mu.Lock()
 	p.plan.ended(b.job, s.Done)
@@ -123,22 +127,70 @@ type half interface {
 	CloseWrite() error
 }
 
+// sealed is a connection over TLS whose end is io.EOF only if the server said that it is, with close_notify: a reply that
+// was cut is none. The end of a plain reply is the close alone.
+type sealed struct {
+	*tls.Conn
+	wire  *endpoint.Wire
+	plain bool
+}
+
+func (s sealed) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if err == io.EOF && !s.plain && !s.wire.Ended(err) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// Close tells the server nothing, for which tls.Conn would wait up to 5 s if it does not read: CloseWrite has.
+func (s sealed) Close() error { return s.wire.Close() }
+
 // dial connects to the target. The deadline of what comes is set.
 func (d *driver) dial(ctx context.Context) (half, error) {
 	deadline := time.Now().Add(d.s.Timeout)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	var conn net.Conn
+	var conn half
 	var err error
 	if d.s.Target.Socket != "" {
-		conn, err = (&net.Dialer{}).DialContext(ctx, "unix", d.s.Target.Socket)
+		conn, err = dialUnix(ctx, d.s.Target.Socket)
 	} else {
-		conn, err = (&tls.Dialer{Config: d.s.Target.TLS}).DialContext(ctx, "tcp", d.s.Target.Addr)
+		conn, err = dialTLS(ctx, d.s.Target)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return conn.(half), conn.SetDeadline(deadline)
+	return conn, conn.SetDeadline(deadline)
+}
+
+// dialTLS connects over TLS.
+func dialTLS(ctx context.Context, t scenario.Target) (half, error) {
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Addr)
+	if err != nil {
+		return nil, err
+	}
+	wire := &endpoint.Wire{TCPConn: raw.(*net.TCPConn)}
+	conn := tls.Client(wire, t.TLS)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = wire.Close()
+		return nil, err
+	}
+	return sealed{conn, wire, t.Plain}, nil
+}
+
+// dialUnix connects to a socket, and waits until there is room in its backlog, as loop does.
+func dialUnix(ctx context.Context, path string) (half, error) {
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		switch {
+		case err == nil:
+			return conn.(*net.UnixConn), nil
+		case !errors.Is(err, syscall.EAGAIN):
+			return nil, err
+		}
+		pause(ctx, knocking)
+	}
 }
 
 // ask sends a request and reads the whole reply.
@@ -154,8 +206,8 @@ func (d *driver) ask(conn half, c *scenario.Call, draw *scenario.Draw, request [
 	return o, kind, first, err
 }
 
-// read reads a whole reply.
-func (d *driver) read(conn half, c *scenario.Call, draw *scenario.Draw) (o measure.Outcome, kind string, first time.Duration, err error) {
+// read reads a whole reply, of which it keeps no more than mostKept.
+func (d *driver) read(conn io.Reader, c *scenario.Call, draw *scenario.Draw) (o measure.Outcome, kind string, first time.Duration, err error) {
 	var reply []byte
 	buffer := make([]byte, 16<<10)
 	for {

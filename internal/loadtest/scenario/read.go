@@ -35,6 +35,9 @@ const (
 // MostRate is the highest rate, in calls per second.
 const MostRate = 1e7
 
+// LeastMisdeeds is the lowest rate of an adversary, per second: one in 1000 s.
+const LeastMisdeeds = 0.001
+
 // The limits of a scenario: it may be large, but it may not use up the machine that runs it.
 const (
 	mostStages      = 1000
@@ -241,10 +244,19 @@ func readAdversary(n *yamlfile.Node) (Adversary, error) {
 	a := Adversary{Count: defaultMisdeeds}
 	err := n.Fields(
 		yamlfile.Required("kind", &a.Kind, yamlfile.OneOf(Misdeeds...)),
-		yamlfile.Required("rate", &a.Rate, number(MostRate, true)),
+		yamlfile.Required("rate", &a.Rate, misdeeds),
 		yamlfile.Optional("count", &a.Count, yamlfile.Between(1, mostWorkers)),
 	)
 	return a, err
+}
+
+// misdeeds reads the rate of an adversary.
+func misdeeds(n *yamlfile.Node) (float64, error) {
+	rate, err := number(MostRate, true)(n)
+	if err != nil || rate < LeastMisdeeds {
+		err = n.Expected("a number from %v to %.0f", LeastMisdeeds, MostRate)
+	}
+	return rate, err
 }
 
 func (r *reading) threshold(n *yamlfile.Node) (string, error) {

@@ -187,7 +187,9 @@ func TestErrors(t *testing.T) {
 		{"no subscribers", least + "subscribers:\n- {count: 0}", "5: subscribers[0].count: expected a whole number from 1 to 100000"},
 		{"pausing subscribers", least + "subscribers:\n- {think: 1s}", "5: subscribers[0].think: expected one of the keys method, arg, source, dest, payload, count, silent"},
 		{"unknown misdeed", "adversaries:\n- {kind: rude, rate: 1}", "2: adversaries[0].kind: expected one of slow-sender, never-reader, half-frame, oversize, flood"},
-		{"misdeed at no rate", "adversaries:\n- {kind: flood, rate: 0}", "2: adversaries[0].rate: expected a number above 0, up to 10000000"},
+		{"misdeed at no rate", "adversaries:\n- {kind: flood, rate: 0}", "2: adversaries[0].rate: expected a number from 0.001 to 10000000"},
+		{"misdeed at hardly any rate", "adversaries:\n- {kind: flood, rate: 1e-10}", "2: adversaries[0].rate: expected a number from 0.001 to 10000000"},
+		{"misdeeds without number", "adversaries:\n- {kind: flood, rate: nan}", "2: adversaries[0].rate: expected a number from 0.001 to 10000000"},
 		{"wrong threshold", "thresholds:\n- right\n- wrong", "3: thresholds[1]: expected something right"},
 		{"many thresholds", "thresholds: " + many(101, "x"), "1: thresholds: expected a list of at most 100"},
 
