@@ -37,9 +37,10 @@ type encoded struct {
 	Format   int            `json:"format"`
 	Began    time.Time      `json:"began"`
 	Took     time.Duration  `json:"took"`
+	Over     time.Duration  `json:"over"`
 	Due      uint64         `json:"due"`
 	Groups   encodedGroups  `json:"groups"`
-	Lag      Histogram      `json:"lag,omitzero"`
+	Lag      sparse         `json:"lag,omitzero"`
 	Windows  encodedWindows `json:"windows"`
 	Messages uint64         `json:"messages"`
 	Beside   encodedBeside  `json:"beside"`
@@ -57,10 +58,10 @@ type encodedKey struct {
 
 type encodedGroup struct {
 	encodedKey
-	Count     uint64    `json:"count"`
-	Total     Histogram `json:"total,omitzero"`
-	Connected Packed    `json:"connected,omitzero"`
-	First     Packed    `json:"first,omitzero"`
+	Count     uint64 `json:"count"`
+	Total     sparse `json:"total,omitzero"`
+	Connected Packed `json:"connected,omitzero"`
+	First     Packed `json:"first,omitzero"`
 }
 
 type encodedCount struct {
@@ -81,7 +82,7 @@ type encodedWindow struct {
 type encodedAgent struct {
 	Name   string        `json:"name"`
 	Due    uint64        `json:"due"`
-	Lag    Histogram     `json:"lag,omitzero"`
+	Lag    sparse        `json:"lag,omitzero"`
 	Within time.Duration `json:"within"`
 	Lost   string        `json:"lost"`
 }
@@ -150,7 +151,7 @@ func DecodeList[T any](data []byte, what string, most int) (list []T, err error)
 
 // MarshalJSON encodes r as of format 1; see MostEncoded.
 func (r *Result) MarshalJSON() ([]byte, error) {
-	e := encoded{Format: format, Began: r.Began, Took: r.Took, Due: r.Due, Lag: some(r.Lag), Windows: r.Windows, Messages: r.Messages, Notes: r.Notes, Invalid: r.Invalid}
+	e := encoded{Format: format, Began: r.Began, Took: r.Took, Over: r.Over, Due: r.Due, Lag: some(r.Lag), Windows: r.Windows, Messages: r.Messages, Notes: r.Notes, Invalid: r.Invalid}
 	for _, k := range r.Keys() {
 		g := r.Groups[k]
 		e.Groups = append(e.Groups, encodedGroup{encodeKey(k), g.Count, some(g.Total), somePacked(g.Connected), somePacked(g.First)})
@@ -174,7 +175,7 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	*r = Result{Began: e.Began, Took: e.Took, Due: e.Due, Groups: map[Key]*Group{}, Lag: e.Lag.all(), Windows: e.Windows, Messages: e.Messages, Beside: map[Key]uint64{}, Notes: e.Notes, Invalid: e.Invalid}
+	*r = Result{Began: e.Began, Took: e.Took, Over: e.Over, Due: e.Due, Groups: map[Key]*Group{}, Lag: e.Lag.all(), Windows: e.Windows, Messages: e.Messages, Beside: map[Key]uint64{}, Notes: e.Notes, Invalid: e.Invalid}
 	for _, g := range e.Groups {
 		r.Groups[g.key()] = &Group{g.Count, g.Total.all(), g.Connected.all(), g.First.all()}
 	}
@@ -192,8 +193,8 @@ func (e *encoded) check() error {
 	switch {
 	case e.Format != format:
 		return fmt.Errorf("format: expected %d, found %d", format, e.Format)
-	case e.Took < 0:
-		return errors.New("took: expected no less than 0")
+	case e.Took < 0 || e.Over < 0:
+		return errors.New("took, over: expected no less than 0")
 	}
 	errs := []error{counted(e.Due, e.Lag.count()), counted(e.Messages, 0)}
 	groups := map[Key]bool{}
@@ -358,20 +359,30 @@ func (h Histogram) MarshalText() ([]byte, error) { return h.EncodeV2() }
 // MarshalText is what encoding/json asks for.
 func (p Packed) MarshalText() ([]byte, error) { return p.EncodeV2() }
 
-// UnmarshalText refuses histograms of another range, which could not be merged exactly. One without anything in it is as if
-// it was left out. It is decoded packed first, since all the room of the range is to be taken for nothing else.
+// UnmarshalText refuses histograms of another range, which could not be merged exactly.
 func (h *Histogram) UnmarshalText(text []byte) error {
-	p, err := hdrhistogram.DecodePacked(text)
+	p, err := hdrhistogram.DecodePacked(text) // first, since all the room of the range is to be taken for nothing else
+	if err == nil {
+		if err := sameRange(p, 3); err != nil {
+			return err
+		}
+		h.Histogram, err = hdrhistogram.Decode(text)
+	}
 	if err != nil {
 		return fmt.Errorf("histogram: %w", err)
 	}
-	if err := sameRange(p, 3); err != nil || p.TotalCount() == 0 {
-		return err
-	}
-	if h.Histogram, err = hdrhistogram.Decode(text); err != nil {
-		return fmt.Errorf("histogram: %w", err)
-	}
 	return nil
+}
+
+// sparse is a Histogram that takes no room when it is empty, as another machine's might be many times.
+type sparse struct{ Histogram }
+
+// UnmarshalText leaves out what has nothing in it.
+func (s *sparse) UnmarshalText(text []byte) error {
+	if p, err := hdrhistogram.DecodePacked(text); err == nil && p.TotalCount() == 0 {
+		return sameRange(p, 3)
+	}
+	return s.Histogram.UnmarshalText(text)
 }
 
 // UnmarshalText refuses histograms of another range, which could not be merged exactly.
@@ -394,11 +405,11 @@ func sameRange(h interface {
 }
 
 // some leaves out h if there is nothing in it.
-func some(h *hdrhistogram.Histogram) Histogram {
+func some(h *hdrhistogram.Histogram) sparse {
 	if h.TotalCount() == 0 {
-		return Histogram{}
+		return sparse{}
 	}
-	return Histogram{h}
+	return sparse{Histogram{h}}
 }
 
 func somePacked(p *hdrhistogram.PackedHistogram) Packed {

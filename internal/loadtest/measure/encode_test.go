@@ -95,7 +95,7 @@ func TestNoResultIsRefused(t *testing.T) {
 	for want, change := range map[string][2]string{
 		"format: expected 1, found 2":              {`"format":1`, `"format":2`},
 		"unknown field":                            {`"due":1`, `"due":1,"more":2`},
-		"took: expected no less than 0":            {`"took":0`, `"took":-1`},
+		"took, over: expected no less than 0":      {`"took":0`, `"took":-1`},
 		"no less than histograms have":             {`"due":1`, `"due":0`},
 		"expected at most 4503599627370496":        {`"due":1`, `"due":4503599627370497`},
 		"outcome: expected one of":                 {`"outcome":"ok"`, `"outcome":"fine"`},
@@ -152,7 +152,7 @@ func TestWhatIsRefusedTakesNoRoom(t *testing.T) {
 	require.Error(t, err)
 	assert.Less(t, taken, uint64(20<<20))
 
-	var h Histogram
+	var h sparse
 	taken, err = takes(fmt.Sprintf("%q", empty), &h)
 	require.NoError(t, err)
 	assert.Less(t, taken, uint64(150<<10), "less than a histogram")

@@ -106,6 +106,11 @@ func TestFigures(t *testing.T) {
 	assert.InDelta(t, 1e6, g.Connected.Max(), 1e4)
 	assert.Zero(t, g.First.TotalCount())
 	assert.Len(t, result.Windows, 3)
+	assert.Equal(t, time.Second, result.Over)
+	for took, want := range map[time.Duration]float64{995 * time.Millisecond: 10 / 0.995, 500 * time.Millisecond: 10, 2 * time.Second: 5, 0: 10} {
+		result.Took = took
+		assert.InDelta(t, want, result.PerSecond(10), 1e-9, "%v", took)
+	}
 	assert.Equal(t, map[string]uint64{"X": 1}, result.Windows[1].Types)
 }
 

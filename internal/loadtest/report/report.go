@@ -43,7 +43,7 @@ import (
 //	began                 of what was measured, which is the end of the warm-up
 //	seconds               of it
 //	offered_per_second    calls that were due
-//	reached_per_second    calls that ended as expected
+//	reached_per_second    calls that ended as expected, until the last of all had ended
 //	lag                   how late the tool itself began calls
 //	events                that subscribers read
 //	machine               that the tool ran on: cpus, kernel, go; with agents, that of their coordinator
@@ -230,7 +230,7 @@ func Of(s *scenario.Scenario, r *measure.Result) Document {
 	}
 	d.Overall.Histogram = Histogram{Histogram: all.Total}
 	if d.Seconds > 0 {
-		d.Offered, d.Reached = float64(r.Due)/d.Seconds, float64(d.Overall.Count-d.Overall.Errors)/d.Seconds
+		d.Offered, d.Reached = float64(r.Due)/d.Seconds, r.PerSecond(d.Overall.Count-d.Overall.Errors)
 	}
 	if slices.ContainsFunc(r.Keys(), func(k measure.Key) bool { return k.Source == measure.Other || k.Type == measure.Other }) {
 		d.Notes = append(d.Notes, fmt.Sprintf("more sources, methods or types of exceptions than %d together are not told apart: they are %s", measure.MostGroups, measure.Other))

@@ -313,7 +313,7 @@ func (t Threshold) measure(r *measure.Result) (number float64, value, why string
 		return t.share(wrong, total)
 	case Rate:
 		if t.Limit.Unit == PerSecond {
-			perSecond := float64(g.Count-wrong) / r.Took.Seconds()
+			perSecond := r.PerSecond(g.Count - wrong)
 			return perSecond, fmt.Sprintf("%.5g/s", perSecond), ""
 		}
 		return t.share(g.Count-wrong, r.Due)
