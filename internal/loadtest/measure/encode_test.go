@@ -156,7 +156,7 @@ func TestWhatIsRefusedTakesNoRoom(t *testing.T) {
 	taken, err = takes(fmt.Sprintf("%q", empty), &h)
 	require.NoError(t, err)
 	assert.Less(t, taken, uint64(150<<10), "less than a histogram")
-	assert.True(t, h.Histogram == nil)
+	assert.True(t, h.Histogram.Histogram == nil)
 }
 
 func numbered(n int) (all []string) {
