@@ -19,10 +19,14 @@ import (
 // drain is how long calls may take to end once we are told to stop, and a client to take its reply.
 const drain = 30 * time.Second
 
+// again is how long after a signal a second one ends the tool at once. One that comes earlier is the same, sent to the tool
+// and to its group, as timeout(1) does.
+const again = 300 * time.Millisecond
+
 // untilTold is a context that a signal ends; a second one ends the tool at once.
 func untilTold() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(again, stop) })
 	return ctx, stop
 }
 

@@ -131,6 +131,9 @@ func load(run maker, s *scenario.Scenario, out *outputs) error {
 	if err := out.files.Try(); err != nil {
 		return fail(exitNoReply, "load: %s", oneLine(err))
 	}
+	if err := possible(s); err != nil {
+		return err
+	}
 	raiseDescriptors()
 	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -145,7 +148,7 @@ func load(run maker, s *scenario.Scenario, out *outputs) error {
 	defer view.Close() // if this panics, too
 	context.AfterFunc(ctx, func() {
 		view.Close()
-		stop() // a second signal ends it at once
+		time.AfterFunc(again, stop) // a second signal ends it at once
 	})
 	begin := func() error { return daemon.begin(ctx, s.Warmup) }
 	r, err := run(ctx, s, drive.Options{Ready: begin, Progress: view.Progress, Crashed: view.Close})
@@ -160,8 +163,8 @@ func load(run maker, s *scenario.Scenario, out *outputs) error {
 	}
 	d := report.Of(s, r)
 	d.Server = daemon.heard(r)
-	if d.Overall.Count > 0 && d.Overall.Histogram.TotalCount() == 0 {
-		d.Invalid = append(d.Invalid, "no call was answered")
+	if answered, _ := r.Of(func(k measure.Key) bool { return k.Outcome == measure.OK || k.Outcome == measure.Unexpected }); answered.Count == 0 && len(s.Mix) > 0 {
+		d.Invalid = append([]string{"no call was answered in the time that is measured"}, d.Invalid...)
 	}
 	var held bool
 	d.Verdicts, held = judged(s.Thresholds, r)
@@ -173,6 +176,25 @@ func load(run maker, s *scenario.Scenario, out *outputs) error {
 		return fail(exitInvalid, "")
 	case !held:
 		return fail(exitMissed, "")
+	}
+	return nil
+}
+
+// possible refuses thresholds about methods that a scenario never calls.
+func possible(s *scenario.Scenario) error {
+	called := map[string]bool{}
+	for _, item := range s.Mix {
+		for _, c := range item.Steps {
+			called[c.Method] = true
+		}
+	}
+	for _, group := range s.Subscribers {
+		called[group.Call.Method] = true
+	}
+	for _, text := range s.Thresholds {
+		if t, err := verdict.Parse(text); err == nil && t.Selector.By == verdict.Method && !called[t.Selector.Name] {
+			return fail(exitUsage, "threshold %s: expected a method that is called", escape([]byte(text), ""))
+		}
 	}
 	return nil
 }

@@ -111,6 +111,7 @@ type capacityJSON struct {
 	Rate       float64        `json:"rate_per_second"`            // of arrivals, as all rates but reached_per_second
 	Beyond     float64        `json:"fails_per_second,omitempty"` // the lowest rate above it that did not hold
 	Why        string         `json:"why,omitempty"`              // it is unfinished
+	From       float64        `json:"from_per_second"`            // the least rate that was to be tried
 	Precision  float64        `json:"precision"`
 	Thresholds []string       `json:"thresholds"`
 	Scenario   string         `json:"scenario"`
@@ -146,7 +147,7 @@ func (c *capacity) search(ctx context.Context, file string) error {
 	}
 	of := report.Of(c.s, measure.NewResult())
 	c.doc = capacityJSON{
-		Format: 1, Precision: c.Precision, Thresholds: c.s.Thresholds, Scenario: of.Scenario, Target: of.Target, Mix: of.Mix, Machine: of.Machine,
+		Format: 1, From: c.From, Precision: c.Precision, Thresholds: c.s.Thresholds, Scenario: of.Scenario, Target: of.Target, Mix: of.Mix, Machine: of.Machine,
 		Probes: []probeJSON{},
 	}
 	c.say("%s: what is to hold: %s%s", of.Scenario, strings.Join(c.s.Thresholds, ", "), note)
@@ -241,8 +242,8 @@ func (p probeJSON) text(unit string) string {
 	case !p.Held:
 		word = "FAILED"
 	}
-	line := fmt.Sprintf("%9s %s  %-7s  p50 %s, p99 %s, errors %.3g %%", rounded(p.Rate), unit, word,
-		report.Span(p.Overall.P50), report.Span(p.Overall.P99), 100*float64(p.Overall.Errors)/math.Max(1, float64(p.Overall.Count)))
+	line := fmt.Sprintf("%9s %s  %-7s  p50 %s, p99 %s, the tool late by %s, errors %.3g %%", rounded(p.Rate), unit, word,
+		report.Span(p.Overall.P50), report.Span(p.Overall.P99), report.Span(p.Lag.P999), 100*float64(p.Overall.Errors)/math.Max(1, float64(p.Overall.Count)))
 	return strings.Join(append([]string{line}, why...), "; ")
 }
 
@@ -254,7 +255,7 @@ func (d capacityJSON) text() string {
 	case d.Found == verdict.AllHeld:
 		return fmt.Sprintf("capacity: at least %s %s: more were not to be tried", rounded(d.Rate), d.unit())
 	case d.Found == verdict.NoneHeld:
-		return "capacity: less than the least that was to be tried"
+		return fmt.Sprintf("capacity: less than %s %s, the least that was to be tried", rounded(d.From), d.unit())
 	case d.Rate > 0:
 		return fmt.Sprintf("capacity: at least %s %s: %s", rounded(d.Rate), d.unit(), d.Why)
 	}

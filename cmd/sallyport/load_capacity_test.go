@@ -84,12 +84,12 @@ func TestCapacity(t *testing.T) {
 		above, below float64 // of the rate
 		told, never  string
 	}{
-		"an edge":            {upTo(1000, measure.Timeout), 0, verdict.TheEdge, 980, 1000, "FAILED   p50 1.00 ms, p99 1.00 ms, errors 5", "INVALID"},
+		"an edge":            {upTo(1000, measure.Timeout), 0, verdict.TheEdge, 980, 1000, "FAILED   p50 1.00 ms, p99 1.00 ms, the tool late by 0.06 µs, errors 5", "INVALID"},
 		"no edge":            {upTo(1e9, measure.Timeout), 0, verdict.AllHeld, 10_000, 10_000, "capacity: at least 10000 calls/s: more were not to be tried\n", "FAILED"},
-		"all beyond":         {upTo(50, measure.Timeout), exitMissed, verdict.NoneHeld, 0, 0, "capacity: less than the least that was to be tried\n", "held "},
+		"all beyond":         {upTo(50, measure.Timeout), exitMissed, verdict.NoneHeld, 0, 0, "capacity: less than 100 calls/s, the least that was to be tried\n", "held "},
 		"the tool is late":   {upTo(1000, measure.OK, late), exitInvalid, verdict.Unfinished, 800, 800, "capacity: at least 800 calls/s: at 1600, the tool was the bottleneck\n", "FAILED"},
 		"always":             {upTo(50, measure.OK, late), exitInvalid, verdict.Unfinished, 0, 0, "capacity: unknown: at 100, the tool was the bottleneck\n", "held "},
-		"late, and shedding": {upTo(1000, measure.Shed, late, shed), exitInvalid, verdict.Unfinished, 800, 800, "INVALID  p50 1.00 ms, p99 1.00 ms, errors 58.3 %; the tool was the bottleneck: it slept; calls", "FAILED"},
+		"late, and shedding": {upTo(1000, measure.Shed, late, shed), exitInvalid, verdict.Unfinished, 800, 800, "INVALID  p50 1.00 ms, p99 1.00 ms, the tool late by 0.06 µs, errors 58.3 %; the tool was the bottleneck: it slept; calls", "FAILED"},
 		"shedding":           {upTo(1000, measure.Shed, shed), 0, verdict.TheEdge, 980, 1000, "errors < 1%: it is 58.33% (84 of 144); calls were never begun\n", "INVALID"},
 		"late now and then": {func(ctx context.Context, s *scenario.Scenario) (*measure.Result, error) {
 			if calls++; calls%3 > 0 {

@@ -114,7 +114,7 @@ func (d *driver) subscribe(ctx context.Context, rec *measure.Recorder, group sce
 		return
 	}
 	if err != nil {
-		k.Outcome = outcomeOf(err)
+		k.Outcome = d.why.of(err)
 	}
 	s.Done = d.now()
 	rec.Add(k, s)

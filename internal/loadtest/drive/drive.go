@@ -52,6 +52,7 @@ type driver struct {
 	base   time.Time
 	end    time.Duration // nothing is due from then on
 	makers []maker
+	why    reasons
 	beside sync.WaitGroup          // subscribers, adversaries, and who looks
 	stay   sync.WaitGroup          // subscribers who leave on their own, for which the run waits
 	lag    *hdrhistogram.Histogram // of the tool, as far as was looked
@@ -129,6 +130,7 @@ func Run(ctx context.Context, s *scenario.Scenario, o Options) (*measure.Result,
 		all.Merge(m.recorder().Result())
 	}
 	all.Began, all.Took = d.base.Add(s.Warmup), max(0, took-s.Warmup)
+	all.Notes = append(all.Notes, d.why.notes()...)
 	if ended {
 		d.wasEnded(all, took)
 	}
@@ -215,8 +217,11 @@ func (d *driver) progress(beside *measure.Recorder) Progress {
 	return p
 }
 
-// wasEnded has a result say what it lacks since somebody ended the run. If a call had waited for longer than any that was
-// measured, the distribution would be another with it.
+// noticed is what whoever ends a run because the server has stalled has waited for, at least.
+const noticed = 100 * time.Millisecond
+
+// wasEnded has a result say what it lacks since somebody ended the run. If calls under way, a hundredth of all or more, had
+// waited for longer than any that was measured, the distribution would be another with them.
 func (d *driver) wasEnded(r *measure.Result, took time.Duration) {
 	calls, longest := 0, time.Duration(0)
 	for _, m := range d.makers {
@@ -228,7 +233,7 @@ func (d *driver) wasEnded(r *measure.Result, took time.Duration) {
 		note += fmt.Sprintf("; %d calls under way then count nowhere, the longest of which had waited for %v", calls, longest.Round(time.Millisecond))
 	}
 	r.Notes = append(r.Notes, note)
-	if g, _ := r.Of(func(measure.Key) bool { return true }); calls > 0 && longest > time.Duration(g.Total.Max()) {
+	if g, _ := r.Of(func(measure.Key) bool { return true }); uint64(calls)*100 > g.Count && longest > max(noticed, time.Duration(g.Total.Max())) {
 		r.Invalid = append(r.Invalid, "calls that had waited for longer than any that was measured were under way when the run was ended")
 	}
 }
@@ -239,7 +244,7 @@ const lagRank = 99.9
 // invalid gives why the result says nothing about the server, of how late the tool began calls and how these ended.
 func (d *driver) invalid(lag *hdrhistogram.Histogram, counts measure.Counts) (why []string) {
 	if late := time.Duration(lag.ValueAtPercentile(lagRank)); late > d.s.MaxLag && lag.TotalCount() > 0 {
-		why = append(why, fmt.Sprintf("the tool was the bottleneck: %.1f %% of calls began up to %v late, and max_lag is %v", lagRank, late.Round(time.Microsecond), d.s.MaxLag))
+		why = append(why, fmt.Sprintf("the tool was the bottleneck: %.1f %% of calls began up to %v late, and max_lag is %v; other programs may have kept the processors busy", lagRank, late.Round(time.Microsecond), d.s.MaxLag))
 	}
 	ended := map[measure.Outcome]uint64{}
 	for k, n := range counts {

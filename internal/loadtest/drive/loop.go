@@ -245,7 +245,7 @@ func (l *loop) connect(f *flight) bool {
 		whole, errno = l.send(f)
 	}
 	if errno != 0 && errno != unix.EPIPE { // after which there may be a reply that says why
-		l.end(f, outcomeOf(errno), "")
+		l.end(f, l.d.why.of(errno), "")
 		return true
 	}
 	l.watch(f, unix.EPOLL_CTL_ADD, whole || errno != 0)
@@ -299,7 +299,7 @@ func (l *loop) proceed(f *flight) {
 				l.end(f, outcome, kind)
 			} else {
 				f.call().Forget(f.job.draw)
-				l.end(f, outcomeOf(errno), "")
+				l.end(f, l.d.why.of(errno), "")
 			}
 			return
 		case n == 0:

@@ -108,7 +108,7 @@ func (p *pool) call(ctx context.Context, b begin) {
 		return
 	}
 	if err != nil {
-		k.Outcome = outcomeOf(err)
+		k.Outcome = p.d.why.of(err)
 	}
 	p.rec.Add(k, s)
 	p.mu.Lock()

@@ -9,7 +9,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
+	"sync"
 	"syscall"
+	"unicode"
 
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
@@ -78,6 +81,53 @@ func (w *words) of(b []byte) string {
 		w.known[s] = s
 	}
 	return s
+}
+
+// reasons are the first words of the system for each outcome that it was the reason of. Safe for concurrent use.
+type reasons struct {
+	mu    sync.Mutex
+	first map[measure.Outcome]string
+}
+
+// of is outcomeOf, and keeps the reason.
+func (r *reasons) of(err error) measure.Outcome {
+	o := outcomeOf(err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.first[o] == "" && o != measure.Timeout {
+		if r.first == nil {
+			r.first = map[measure.Outcome]string{}
+		}
+		r.first[o] = shown(err.Error())
+	}
+	return o
+}
+
+// notes are the reasons for people.
+func (r *reasons) notes() (all []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range measure.Outcomes {
+		if why := r.first[o]; why != "" {
+			all = append(all, fmt.Sprintf("%s: %s", o, why))
+		}
+	}
+	return all
+}
+
+// shown is text that may have something of a certificate in it, as it may be shown.
+func shown(text string) string {
+	const most = 300
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "..."
+	}
+	return text
 }
 
 // outcomeOf says what an error of the system means.

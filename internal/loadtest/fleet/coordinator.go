@@ -191,10 +191,10 @@ func merged(remotes []*remote) *measure.Result {
 		} else {
 			a.Due, a.Lag = r.result.Due, r.result.Lag
 			for i, why := range r.result.Invalid {
-				r.result.Invalid[i] = fmt.Sprintf("agent %s: %s", r.name, why)
+				r.result.Invalid[i] = fmt.Sprintf("agent %s: %s", r.name, clean(why))
 			}
 			for i, note := range r.result.Notes {
-				r.result.Notes[i] = fmt.Sprintf("agent %s: %s", r.name, note)
+				r.result.Notes[i] = fmt.Sprintf("agent %s: %s", r.name, clean(note))
 			}
 			r.result.Agents = nil // it has none
 			all.Merge(r.result)

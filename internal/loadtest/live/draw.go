@@ -124,7 +124,7 @@ func (r *run) rate(width int) []string {
 	return flow(width, parts...)
 }
 
-func share(part, of uint64) string { return fmt.Sprintf("%.2g %%", 100*float64(part)/float64(of)) }
+func share(part, of uint64) string { return fmt.Sprintf("%.3g %%", 100*float64(part)/float64(of)) }
 
 // ranks are the percentiles that are shown; 100 is the maximum.
 var ranks = []struct {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"sallyport/internal/loadtest/drive"
 	"sallyport/internal/loadtest/measure"
@@ -17,10 +16,13 @@ import (
 // writeLine writes how it goes as one line. What cannot be written is not missed: the summary comes in the end.
 func writeLine(w io.Writer, p drive.Progress) {
 	all, wrong := p.Recent.Count()
-	at := func(rank float64) time.Duration {
-		return time.Duration(p.Recent.Total.ValueAtPercentile(rank)).Round(time.Microsecond)
+	at := func(rank float64) string {
+		if p.Recent.Total.TotalCount() == 0 {
+			return "-"
+		}
+		return report.Span(micros(p.Recent.Total.ValueAtPercentile(rank)))
 	}
-	line := fmt.Sprintf("%3.0f of %.0f s: %d calls/s, %d errors, p50 %v, p99 %v, %d under way", p.At.Seconds(), p.Of.Seconds(), all, wrong, at(50), at(99), p.InFlight)
+	line := fmt.Sprintf("%3.0f of %.0f s: %d calls/s, %d errors, p50 %s, p99 %s, %d under way", p.At.Seconds(), p.Of.Seconds(), all, wrong, at(50), at(99), p.InFlight)
 	if wrong > 0 {
 		line += "; " + list(outcomes(p.Recent))
 		if types := exceptions(p.Recent); len(types) > 0 {

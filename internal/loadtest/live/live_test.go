@@ -176,8 +176,8 @@ func TestLines(t *testing.T) {
 		p.Recent.Types[fmt.Sprint("Rare", n)] = 2
 	}
 	writeLine(&b, p)
-	assert.Equal(t, `  1 of 80 s: 7 calls/s, 0 errors, p50 5.014ms, p99 5.014ms, 3 under way
- 12 of 80 s: 1190 calls/s, 143 errors, p50 7.143ms, p99 14.156ms, 12 under way; unexpected 119, timeout 24; exceptions: QubesVMNotFoundError 119, Rare0 2, Rare1 2, Rare2 2, (7 more) 13
+	assert.Equal(t, `  1 of 80 s: 7 calls/s, 0 errors, p50 5.01 ms, p99 5.01 ms, 3 under way
+ 12 of 80 s: 1190 calls/s, 143 errors, p50 7.14 ms, p99 14.2 ms, 12 under way; unexpected 119, timeout 24; exceptions: QubesVMNotFoundError 119, Rare0 2, Rare1 2, Rare2 2, (7 more) 13
 `, b.String())
 }
 

@@ -33,8 +33,12 @@ func (d Document) WriteAll(files Files) error {
 // Try says which of the files cannot be written, before there is anything to write.
 func (f Files) Try() error {
 	var errs []error
+	named := map[string]bool{"": true}
 	for _, path := range []string{f.JSON, f.CSV, f.HLog, f.HTML} {
-		errs = append(errs, Try(path))
+		if errs = append(errs, Try(path)); path != "" && named[path] {
+			errs = append(errs, fmt.Errorf("%s: expected a file for each form", path))
+		}
+		named[path] = true
 	}
 	return errors.Join(errs...)
 }

@@ -11,7 +11,7 @@ import (
 // all of it is written, or an error says that it is not.
 func (d Document) WriteSummary(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %.0f calls/s offered, %.0f as expected, for %.1f s\n", d.Scenario, d.Offered, d.Reached, d.Seconds)
+	fmt.Fprintf(&b, "%s: %s calls/s offered, %s as expected, for %.1f s, at %s\n", d.Scenario, perSecond(d.Offered), perSecond(d.Reached), d.Seconds, d.Target)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "\tcalls\terrors\tp50\tp90\tp99\tp99.9\tmax\t")
 	line := func(name string, f Figures) {
@@ -29,6 +29,9 @@ func (d Document) WriteSummary(w io.Writer) error {
 		fmt.Fprintf(&b, "events read: %d\n", d.Events)
 	}
 	fmt.Fprintf(&b, "times count from when a call was due; the tool began calls late by %s at most, 99.9 %% by less than %s\n", Span(d.Lag.Max), Span(d.Lag.P999))
+	if d.Load.Model == "closed" {
+		fmt.Fprintln(&b, "workers wait for each reply: how long others would have waited who came meanwhile is not known")
+	}
 	for _, note := range d.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}
@@ -55,6 +58,14 @@ func (d Document) WriteSummary(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// perSecond is a rate for people: without a fraction, unless it is low.
+func perSecond(rate float64) string {
+	if rate > 0 && rate < 10 {
+		return fmt.Sprintf("%.2g", rate)
+	}
+	return fmt.Sprintf("%.0f", rate)
 }
 
 func (v Verdict) word() string {

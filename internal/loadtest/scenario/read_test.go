@@ -273,12 +273,12 @@ func TestSimple(t *testing.T) {
 		"--timeout: expected a duration above 0s, up to 10m0s":                     func(o *scenario.Options) { o.Timeout = time.Hour },
 		"--max-in-flight: expected a number from 1 to 1048576":                     func(o *scenario.Options) { o.MaxInFlight = -1 },
 		"--max-lag: expected a duration above 0s, up to 10m0s":                     func(o *scenario.Options) { o.MaxLag = -1 },
-		"--threshold: expected something right":                                    func(o *scenario.Options) { o.Thresholds = []string{"wrong"} },
+		"--threshold \"wrong\": expected something right":                                    func(o *scenario.Options) { o.Thresholds = []string{"wrong"} },
 		"--expect: expected ok, any, or the type of an exception that the API has": func(o *scenario.Options) { o.Expect = "fine" },
 		"--content: expected it with --expect ok only":                             func(o *scenario.Options) { o.Content = "x" },
 		"--content: expected a regular expression, as RE2 has them":                func(o *scenario.Options) { o.Content, o.Expect = "(", "" },
-		"METHOD: expected a method of the API":                                     func(o *scenario.Options) { o.Call = "x" },
-		"METHOD: expected a method's name, without an argument":                    func(o *scenario.Options) { o.Call = "+x" },
+		"METHOD: expected a method of the API; sallyport methods lists them":                                     func(o *scenario.Options) { o.Call = "x" },
+		"METHOD: expected a method's name, without an argument; sallyport methods lists them":                    func(o *scenario.Options) { o.Call = "+x" },
 	} {
 		o := fine
 		change(&o)
@@ -340,7 +340,7 @@ func TestOverride(t *testing.T) {
 	require.NoError(t, s.Override(scenario.Options{Target: scenario.Target{Addr: "a:1"}}, checks))
 	assert.Equal(t, scenario.Target{Addr: "a:1", Plain: true}, s.Target)
 	assert.EqualError(t, s.Override(scenario.Options{MaxLag: -1}, checks), "--max-lag: expected a duration above 0s, up to 10m0s")
-	assert.EqualError(t, s.Override(scenario.Options{Thresholds: []string{"wrong"}}, checks), "--threshold: expected something right")
+	assert.EqualError(t, s.Override(scenario.Options{Thresholds: []string{"wrong"}}, checks), "--threshold \"wrong\": expected something right")
 }
 
 func TestAt(t *testing.T) {

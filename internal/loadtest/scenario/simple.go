@@ -139,7 +139,7 @@ func (o Options) checkJudgement(checks Checks) error {
 			break
 		}
 		if err := checks.Threshold(t); err != nil {
-			return fmt.Errorf("--threshold: expected %w", err)
+			return fmt.Errorf("--threshold %q: expected %w", t, err)
 		}
 	}
 	return nil
@@ -164,7 +164,7 @@ func (o Options) call(checks Checks) (Call, error) {
 	}
 	method, arg, err := cutMethod(o.Call, checks)
 	if err != nil {
-		return Call{}, fmt.Errorf("METHOD: %w", err)
+		return Call{}, fmt.Errorf("METHOD: %w; sallyport methods lists them", err)
 	}
 	return Call{
 		Method: method, Arg: Text(arg), Source: Text(orElse(o.Source, dom0)), Dest: Text(orElse(o.Dest, dom0)), Payload: Text(o.Payload), Expect: expect,

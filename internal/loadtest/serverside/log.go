@@ -237,7 +237,7 @@ func (t *tally) server() report.Server {
 			s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
 		}
 	}
-	note(s.Calls == 0 && s.Measured > 0, "the log has no line of these calls: a daemon writes them with --log-level info (or debug) and --log-format json")
+	note(s.Calls == 0 && s.Measured > 0, "the log has no line of these calls: a daemon writes them with --log-level info (or debug) and --log-format json; or it is the log of another daemon")
 	note(t.halted, "the log was not read to its end")
 	note(t.restarts > 0, "the daemon was started again while the load lasted")
 	note(s.Dropped > 0, "the daemon left out %d lines, since its log was written too slowly or had reached log_lines_per_second", s.Dropped)
