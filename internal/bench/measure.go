@@ -102,6 +102,7 @@ type bench struct {
 	fsyncs    []float64
 	decisions map[string]decision // by the name of the Go benchmark
 	loads     loads
+	realtime  bool              // what is started runs before all else
 	asked     map[string]uint64 // of the reads, by server: calls made
 	logged    map[string]uint64 // and lines in its log that say so
 	wrong     []string          // one line for each run with wrong answers

@@ -79,7 +79,7 @@ func (s *Server) serve() {
 }
 
 // accepting is more than it takes to accept a connection that has waited.
-const accepting = 15 * time.Microsecond
+const accepting = 100 * time.Microsecond
 
 // answer answers a request. One that has waited for the server is answered a gap after the one before, though the server may
 // be late, as on a busy machine: so it catches up.
@@ -105,7 +105,7 @@ func (s *Server) answer(conn int, buffer []byte, waited bool) {
 }
 
 // waking is more than what a sleep takes too long, mostly.
-const waking = 80 * time.Microsecond
+const waking = 300 * time.Microsecond
 
 // pause waits until a time since base, the last of it awake.
 func (s *Server) pause(until time.Duration) {
