@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,13 +83,13 @@ func newAgent(o agentOptions, stderr io.Writer) (*fleet.Agent, error) {
 	case o.targetCA != "" && o.targetCert == "":
 		return nil, errors.New("--target-ca is for targets that know us by --target-cert")
 	}
-	certificate, err := tls.LoadX509KeyPair(o.cert, o.key)
+	certificate, err := identity(o.cert, o.key)
 	if err != nil {
-		return nil, fail(exitUsage, "--cert, --key: expected PEM files of a certificate and its key: %v", err)
+		return nil, err
 	}
-	coordinators := x509.NewCertPool()
-	if pem, err := os.ReadFile(o.ca); err != nil || !coordinators.AppendCertsFromPEM(pem) {
-		return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", o.ca)
+	coordinators, err := authorities(o.ca)
+	if err != nil {
+		return nil, err
 	}
 	a := &fleet.Agent{TLS: endpoint.ServerTLS(certificate, coordinators), Checks: checks, Identity: o.identity}
 	if o.targetCert != "" {
@@ -100,12 +97,7 @@ func newAgent(o agentOptions, stderr io.Writer) (*fleet.Agent, error) {
 			return nil, fail(exitUsage, "--target-cert, --target-key, --target-ca: expected %v", err)
 		}
 	}
-	var mu sync.Mutex
-	a.Tell = func(text string) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintf(stderr, "sallyport: %s\n", escape([]byte(text), ""))
-	}
+	a.Tell = func(text string) { fmt.Fprintf(stderr, "sallyport: %s\n", escape([]byte(text), "")) }
 	return a, nil
 }
 

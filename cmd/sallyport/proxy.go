@@ -81,21 +81,39 @@ func (t tlsFlags) config(flag, addr string) (*tls.Config, error) {
 	case t.cert == "" || t.key == "":
 		return nil, errors.New("--cert and --key are the files by which the daemon knows us")
 	}
-	certificate, err := tls.LoadX509KeyPair(t.cert, t.key)
+	certificate, err := identity(t.cert, t.key)
 	if err != nil {
-		return nil, fail(exitUsage, "--cert, --key: expected PEM files of a certificate and its key: %v", err)
+		return nil, err
 	}
 	c := &tls.Config{Certificates: []tls.Certificate{certificate}, ServerName: t.server, MinVersion: tls.VersionTLS13}
 	if c.ServerName == "" {
 		c.ServerName = host
 	}
 	if t.ca != "" {
-		pem, err := os.ReadFile(t.ca)
-		if c.RootCAs = x509.NewCertPool(); err != nil || !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", t.ca)
-		}
+		c.RootCAs, err = authorities(t.ca)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+// identity reads the files of --cert and --key.
+func identity(cert, key string) (tls.Certificate, error) {
+	certificate, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return certificate, fail(exitUsage, "--cert, --key: expected PEM files of a certificate and its key: %v", err)
+	}
+	return certificate, nil
+}
+
+// authorities reads the file of --ca.
+func authorities(ca string) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if pem, err := os.ReadFile(ca); err != nil || !pool.AppendCertsFromPEM(pem) {
+		return nil, fail(exitUsage, "--ca: expected a PEM file of certificates: %s", ca)
+	}
+	return pool, nil
 }
 
 const (
