@@ -5,9 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,7 +133,7 @@ func load(run maker, s *scenario.Scenario, out *outputs) error {
 		return err
 	}
 	raiseDescriptors()
-	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	signalled, stop := untilTold()
 	defer stop()
 	ctx, end := context.WithCancel(signalled)
 	defer end()

@@ -124,7 +124,7 @@ func (l *loadFlags) scenario(cmd *cobra.Command, args []string, env func(string)
 		s, err = scenario.Simple(l.Options, checks)
 	}
 	if err == nil {
-		err = usualTarget(s, s.Mix[0].Steps[0].Method, env)
+		err = usualTarget(s, env)
 	}
 	if err != nil {
 		return nil, err
@@ -148,16 +148,24 @@ func noZero(cmd *cobra.Command) error {
 	return nil
 }
 
-// usualTarget has a scenario that names nobody call the daemon of this machine that serves a method.
-func usualTarget(s *scenario.Scenario, method string, env func(string) string) (err error) {
+// usualTarget has a scenario that names nobody call the daemon of this machine that serves its first method.
+func usualTarget(s *scenario.Scenario, env func(string) string) (err error) {
 	switch {
 	case s.Target.Socket != "" || s.Target.Addr != "":
 	case s.Target.Plain:
 		err = errors.New("--socket: expected it, or --tls: nobody knows where that which is no daemon listens")
 	default:
-		s.Target.Socket, err = usualSocket(env, socketOf(method))
+		s.Target.Socket, err = usualSocket(env, socketOf(firstMethod(s)))
 	}
 	return err
+}
+
+// firstMethod is the method of a call that s makes.
+func firstMethod(s *scenario.Scenario) string {
+	if len(s.Mix) > 0 {
+		return s.Mix[0].Steps[0].Method
+	}
+	return s.Subscribers[0].Call.Method
 }
 
 // target is whom the flags name; nobody, maybe.

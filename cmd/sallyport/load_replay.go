@@ -40,7 +40,7 @@ Exit codes: as those of sallyport load run; 2 a trace that is none.`,
 			if err != nil {
 				return err
 			}
-			if err := usualTarget(s, firstMethod(s), env); err != nil {
+			if err := usualTarget(s, env); err != nil {
 				return err
 			}
 			return load(drive.Run, s, out)
@@ -63,8 +63,8 @@ func recordedScenario(o scenario.Options, how trace.Replay, file string) (*scena
 		return nil, fmt.Errorf("--speed: expected a number from %v to %v", trace.Slowest, trace.Fastest)
 	case how.Rate != 0 && how.Speed != 1:
 		return nil, errors.New("--rate: expected it, or --speed, and not both")
-	case !(how.Rate >= 0 && how.Rate <= trace.MostRate):
-		return nil, fmt.Errorf("--rate: expected a number above 0, up to %.0f", trace.MostRate)
+	case !(how.Rate >= 0 && how.Rate <= scenario.MostRate):
+		return nil, fmt.Errorf("--rate: expected a number above 0, up to %.0f", scenario.MostRate)
 	}
 	o.Call = filepath.Base(file)
 	s, err := scenario.Bare(o, checks)
@@ -84,12 +84,4 @@ func recordedScenario(o scenario.Options, how trace.Replay, file string) (*scena
 		return nil, fail(exitUsage, "%v", err)
 	}
 	return s, nil
-}
-
-// firstMethod is the method of a call that s makes.
-func firstMethod(s *scenario.Scenario) string {
-	if len(s.Mix) > 0 {
-		return s.Mix[0].Steps[0].Method
-	}
-	return s.Subscribers[0].Call.Method
 }

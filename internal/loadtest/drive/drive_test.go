@@ -49,17 +49,22 @@ type server struct {
 	seen []string
 }
 
-func serve(t *testing.T, l net.Listener) *server {
-	s := &server{Listener: l, release: make(chan struct{})}
-	s.conns.Go(func() {
+// accepting has answer answer each connection, until l is closed. Then conns waits for all answers.
+func accepting(l net.Listener, conns *sync.WaitGroup, answer func(net.Conn)) {
+	conns.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			s.conns.Go(func() { s.answer(conn) })
+			conns.Go(func() { answer(conn) })
 		}
 	})
+}
+
+func serve(t *testing.T, l net.Listener) *server {
+	s := &server{Listener: l, release: make(chan struct{})}
+	accepting(l, &s.conns, s.answer)
 	t.Cleanup(func() {
 		_ = l.Close()
 		select {
@@ -617,27 +622,20 @@ func TestSubscribersAndAdversaries(t *testing.T) {
 	l, err := net.Listen("unix", socket(t))
 	require.NoError(t, err)
 	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
+	accepting(l, &conns, func(conn net.Conn) {
+		defer conn.Close()
+		request, _ := io.ReadAll(conn)
+		switch {
+		case bytes.HasPrefix(request, []byte("admin.Events")):
+			var err error
+			for n := 0; err == nil; n++ {
+				_, err = conn.Write(messages.Event{Name: fmt.Sprint("e", n)}.AppendFrame(nil))
+				time.Sleep(time.Millisecond)
 			}
-			conns.Go(func() {
-				defer conn.Close()
-				request, _ := io.ReadAll(conn)
-				switch {
-				case bytes.HasPrefix(request, []byte("admin.Events")):
-					for n := 0; err == nil; n++ {
-						_, err = conn.Write(messages.Event{Name: fmt.Sprint("e", n)}.AppendFrame(nil))
-						time.Sleep(time.Millisecond)
-					}
-				case bytes.Contains(request, []byte{0}) && len(request) < messages.MaxRequest:
-					_, _ = io.WriteString(conn, "0\x00")
-				default:
-					_, _ = io.WriteString(conn, "2\x00ProtocolError\x00\x00no\x00")
-				}
-			})
+		case bytes.Contains(request, []byte{0}) && len(request) < messages.MaxRequest:
+			_, _ = io.WriteString(conn, "0\x00")
+		default:
+			_, _ = io.WriteString(conn, "2\x00ProtocolError\x00\x00no\x00")
 		}
 	})
 	s := plain(scenario.Target{Socket: l.Addr().String()}, rate(100, time.Second), item(call("fine")))

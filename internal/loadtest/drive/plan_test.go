@@ -58,19 +58,12 @@ func TestSubscribersComeAndGo(t *testing.T) {
 	require.NoError(t, err)
 	came := make(chan time.Time, 10)
 	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			came <- time.Now()
-			conns.Go(func() {
-				defer conn.Close()
-				for event := (messages.Event{Name: "e"}).AppendFrame(nil); err == nil; time.Sleep(time.Millisecond) {
-					_, err = conn.Write(event) // until the client leaves
-				}
-			})
+	accepting(l, &conns, func(conn net.Conn) {
+		defer conn.Close()
+		came <- time.Now()
+		var err error
+		for event := (messages.Event{Name: "e"}).AppendFrame(nil); err == nil; time.Sleep(time.Millisecond) {
+			_, err = conn.Write(event) // until the client leaves
 		}
 	})
 	const comes, stays = 50 * time.Millisecond, 500 * time.Millisecond

@@ -62,18 +62,10 @@ func overTLS(t *testing.T, serve func(*tls.Conn, *endpoint.Wire)) scenario.Targe
 	require.NoError(t, err)
 	config := &tls.Config{Certificates: []tls.Certificate{a.Server("localhost")}, MinVersion: tls.VersionTLS13}
 	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				wire := &endpoint.Wire{TCPConn: conn.(*net.TCPConn)}
-				defer wire.Close()
-				serve(tls.Server(wire, config), wire)
-			})
-		}
+	accepting(l, &conns, func(conn net.Conn) {
+		wire := &endpoint.Wire{TCPConn: conn.(*net.TCPConn)}
+		defer wire.Close()
+		serve(tls.Server(wire, config), wire)
 	})
 	t.Cleanup(func() {
 		_ = l.Close()

@@ -190,11 +190,10 @@ func merged(remotes []*remote) *measure.Result {
 			all.Invalid = append(all.Invalid, fmt.Sprintf("agent %s was lost with what it measured: %s", r.name, a.Lost))
 		} else {
 			a.Due, a.Lag = r.result.Due, r.result.Lag
-			for i, why := range r.result.Invalid {
-				r.result.Invalid[i] = fmt.Sprintf("agent %s: %s", r.name, clean(why))
-			}
-			for i, note := range r.result.Notes {
-				r.result.Notes[i] = fmt.Sprintf("agent %s: %s", r.name, clean(note))
+			for _, texts := range [][]string{r.result.Notes, r.result.Invalid} {
+				for i, text := range texts {
+					texts[i] = fmt.Sprintf("agent %s: %s", r.name, text)
+				}
 			}
 			r.result.Agents = nil // it has none
 			all.Merge(r.result)
@@ -249,7 +248,7 @@ func (v *view) tell() {
 		for r, last := range v.last {
 			p.Counts.Merge(last.Counts)
 			for _, why := range last.Invalid {
-				p.Invalid = append(p.Invalid, fmt.Sprintf("agent %s: %s", r.name, clean(why)))
+				p.Invalid = append(p.Invalid, fmt.Sprintf("agent %s: %s", r.name, why))
 			}
 		}
 		slices.Sort(p.Invalid)

@@ -144,11 +144,19 @@ func read(r io.Reader, most uint32, kinds ...kind) (*message, error) {
 	}
 	m.Why = clean(m.Why)
 	if m.Result != nil {
-		for i, why := range m.Result.Invalid {
-			m.Result.Invalid[i] = clean(why)
-		}
+		cleanAll(m.Result.Notes)
+		cleanAll(m.Result.Invalid)
+	}
+	if m.Progress != nil {
+		cleanAll(m.Progress.Invalid)
 	}
 	return m, nil
+}
+
+func cleanAll(texts []string) {
+	for i, text := range texts {
+		texts[i] = clean(text)
+	}
 }
 
 // decode decodes a message of one of the kinds. What is not of its kind is not looked at.

@@ -453,7 +453,9 @@ func (r *Recorder) Lags() *hdrhistogram.PackedHistogram {
 	return lags
 }
 
-func newLags() *hdrhistogram.PackedHistogram { return hdrhistogram.NewPacked(100, int64(Highest), 3) }
+func newLags() *hdrhistogram.PackedHistogram {
+	return hdrhistogram.NewPacked(lowest, int64(Highest), 3)
+}
 
 // Counts are how many calls of each Key there were so far, without the warm-up.
 func (r *Recorder) Counts() Counts {

@@ -16,16 +16,15 @@ import (
 // Replay is how the calls of a trace are made again.
 type Replay struct {
 	Speed float64 // how many times as fast as they were recorded, from Slowest to Fastest
-	Rate  float64 // calls per second instead, evenly spaced, in the same order, up to MostRate; 0: at Speed
+	Rate  float64 // calls per second instead, evenly spaced, in the same order, up to scenario.MostRate; 0: at Speed
 	Fill  bool    // payloads that the trace leaves out are as many bytes; otherwise such calls are skipped
 	Check bool    // OKs and exceptions are to be what they were; otherwise all replies are right
 }
 
 // What a Replay can be.
 const (
-	Slowest  = 0.001
-	Fastest  = 1000
-	MostRate = 1e7
+	Slowest = 0.001
+	Fastest = 1000
 )
 
 // What a trace may hold for a Replay, which keeps all of it in memory: 16 bytes for each call, beside the calls that differ.
