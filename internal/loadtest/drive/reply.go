@@ -9,10 +9,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"syscall"
-	"unicode"
 
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
@@ -98,7 +96,7 @@ func (r *reasons) of(err error) measure.Outcome {
 		if r.first == nil {
 			r.first = map[measure.Outcome]string{}
 		}
-		r.first[o] = shown(err.Error())
+		r.first[o] = measure.Shown(err.Error()) // which may have something of a certificate in it
 	}
 	return o
 }
@@ -113,21 +111,6 @@ func (r *reasons) notes() (all []string) {
 		}
 	}
 	return all
-}
-
-// shown is text that may have something of a certificate in it, as it may be shown.
-func shown(text string) string {
-	const most = 300
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
-	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most]) + "..."
-	}
-	return text
 }
 
 // outcomeOf says what an error of the system means.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sallyport/internal/loadtest/drive"
+	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
 )
 
@@ -62,7 +63,7 @@ func (a *Agent) Serve(ctx context.Context, l net.Listener) error {
 		all.Go(func() {
 			defer met()
 			if err := a.serve(serving, conn, known, met); err != nil {
-				a.tell(fmt.Sprintf("%s: %s", conn.RemoteAddr(), clean(err.Error())))
+				a.tell(fmt.Sprintf("%s: %s", conn.RemoteAddr(), measure.Shown(err.Error())))
 			}
 		})
 	}
@@ -183,7 +184,7 @@ func (a *Agent) run(ctx context.Context, l *link, hearing *sync.WaitGroup) (answ
 				}
 			}
 			err := l.say(message{Kind: begun})
-			a.tell(fmt.Sprintf("%s: share %d of %d of %s", l.RemoteAddr(), m.Job.Part+1, m.Job.Of, clean(s.Name)))
+			a.tell(fmt.Sprintf("%s: share %d of %d of %s", l.RemoteAddr(), m.Job.Part+1, m.Job.Of, measure.Shown(s.Name)))
 			return err
 		},
 		Progress: func(p drive.Progress) {

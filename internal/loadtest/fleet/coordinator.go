@@ -186,7 +186,7 @@ func merged(remotes []*remote) *measure.Result {
 	for _, r := range remotes {
 		a := measure.Agent{Name: r.name, Within: r.within, Lag: measure.NewHistogram()}
 		if r.result == nil {
-			a.Lost = clean(r.lost.Error())
+			a.Lost = measure.Shown(r.lost.Error())
 			all.Invalid = append(all.Invalid, fmt.Sprintf("agent %s was lost with what it measured: %s", r.name, a.Lost))
 		} else {
 			a.Due, a.Lag = r.result.Due, r.result.Lag

@@ -31,10 +31,8 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"sallyport/internal/loadtest/measure"
 	"sallyport/internal/loadtest/scenario"
@@ -97,7 +95,6 @@ const version = 1
 const (
 	mostShort   = 1 << 20             // bytes of a message that is neither a job nor a result
 	mostLong    = measure.MostEncoded // of those; a Packed, in base64, has less
-	mostWhy     = 500                 // bytes of what is told of the other side's words
 	patience    = 30 * time.Second    // with a silent other side
 	gathering   = 20 * time.Second    // for an agent to be ready, which is less, so that those that wait for it stay
 	mostAgents  = 1000
@@ -142,7 +139,7 @@ func read(r io.Reader, most uint32, kinds ...kind) (*message, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	m.Why = clean(m.Why)
+	m.Why = measure.Shown(m.Why)
 	if m.Result != nil {
 		cleanAll(m.Result.Notes)
 		cleanAll(m.Result.Invalid)
@@ -155,7 +152,7 @@ func read(r io.Reader, most uint32, kinds ...kind) (*message, error) {
 
 func cleanAll(texts []string) {
 	for i, text := range texts {
-		texts[i] = clean(text)
+		texts[i] = measure.Shown(text)
 	}
 }
 
@@ -171,7 +168,7 @@ func decode(data []byte, kinds []kind) (*message, error) {
 		return nil, err
 	}
 	if !slices.Contains(kinds, m.Kind) {
-		return nil, fmt.Errorf("expected one of %v, not %s", kinds, clean(string(m.Kind)))
+		return nil, fmt.Errorf("expected one of %v, not %s", kinds, measure.Shown(string(m.Kind)))
 	}
 	var err error
 	switch {
@@ -202,19 +199,6 @@ func (m message) bytes() ([]byte, error) {
 		err = fmt.Errorf("a message of %d bytes, which is more than %d", len(data), mostLong)
 	}
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(data))), data...), err
-}
-
-// clean is what may be shown of what another machine said.
-func clean(s string) string {
-	if len(s) > mostWhy {
-		s = s[:mostWhy] + "..."
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // link is a connection. Any goroutine may say something; one hears.

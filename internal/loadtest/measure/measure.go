@@ -11,8 +11,10 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -195,6 +197,22 @@ const (
 
 // FirstWidth is how long a window is at first.
 const FirstWidth = time.Second
+
+// mostShown is how many bytes are shown of what others said.
+const mostShown = 500
+
+// Shown is what may be shown of text that is somebody else's: no more than 500 bytes, and nothing that a terminal obeys.
+func Shown(text string) string {
+	if len(text) > mostShown {
+		text = text[:mostShown] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
 
 // PerSecond is how many of n calls that were measured ended in a second. If many ended late, beyond a hundredth of the time,
 // that counts, too: else a server that works off in peace what came too fast would seem to keep up.
