@@ -48,11 +48,11 @@ func (d *driver) accompany(ctx context.Context, rec *measure.Recorder) {
 
 // pester has this machine's share of an adversary misbehave, until ctx ends.
 func (d *driver) pester(ctx context.Context, rec *measure.Recorder, a scenario.Adversary) {
-	places, between := d.pace(a)
-	if places == 0 {
+	own, between := d.pace(a)
+	if own == 0 {
 		return
 	}
-	under := make(chan struct{}, places)
+	under := make(chan struct{}, own)
 	every := time.NewTicker(between)
 	defer every.Stop()
 	for ctx.Err() == nil {
@@ -73,10 +73,10 @@ func (d *driver) pester(ctx context.Context, rec *measure.Recorder, a scenario.A
 
 // pace gives how many of an adversary may be on this machine at the same time, and how long it is from one to the next: the
 // machines have the rate as they have the places.
-func (d *driver) pace(a scenario.Adversary) (places int, between time.Duration) {
-	places = (a.Count - d.o.Part + d.o.Of - 1) / d.o.Of
-	rate := a.Rate * float64(places) / float64(a.Count)
-	return places, max(time.Microsecond, time.Duration(float64(time.Second)/rate))
+func (d *driver) pace(a scenario.Adversary) (own int, between time.Duration) {
+	own = places(a.Count, d.o.Part, d.o.Of)
+	rate := a.Rate * float64(own) / float64(a.Count)
+	return own, max(time.Microsecond, time.Duration(float64(time.Second)/rate))
 }
 
 func pause(ctx context.Context, d time.Duration) {

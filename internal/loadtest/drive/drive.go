@@ -178,7 +178,10 @@ func (d *driver) most(thread int) int {
 }
 
 // portion is how many of n a part has, of so many parts: one at least.
-func portion(n, part, of int) int { return max(1, (n-part+of-1)/of) }
+func portion(n, part, of int) int { return max(1, places(n, part, of)) }
+
+// places is how many of n a part has, of so many parts; none, maybe.
+func places(n, part, of int) int { return (n - part + of - 1) / of }
 
 // share is which part of all arrivals, workers or the like a thread of this machine has, and of how many. Together, the
 // threads have each Of'th, from Part on, however many they are: other machines may have more.

@@ -124,7 +124,7 @@ func (s *server) reply(conn net.Conn, request string) {
 	case "exception":
 		_, _ = io.WriteString(conn, "2\x00QubesVMNotFoundError\x00\x00no such qube\x00")
 	case "longtype":
-		_, _ = io.WriteString(conn, "2\x00"+long[:longestType+1]+"\x00\x00no type\x00")
+		_, _ = io.WriteString(conn, "2\x00"+long[:measure.MostName+1]+"\x00\x00no type\x00")
 	case "long":
 		_, _ = io.WriteString(conn, "0\x00"+long)
 	case "pieces":

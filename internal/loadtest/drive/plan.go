@@ -64,8 +64,10 @@ func (d *driver) newPlan(thread int) *plan {
 		}
 		return p
 	}
-	if p.arrivals = scheduled(s, part, of); len(s.Load.Recorded) > 0 {
+	if len(s.Load.Recorded) > 0 {
 		p.arrivals = recorded(s, part, of)
+	} else {
+		p.arrivals = scheduled(s, part, of)
 	}
 	p.arrives, p.brings, p.more = p.arrivals()
 	return p

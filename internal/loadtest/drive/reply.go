@@ -19,9 +19,6 @@ import (
 // mostKept is how much of a reply is looked at. What comes after is read and counted for nothing.
 const mostKept = 64 << 10
 
-// longestType is how many bytes the type of an exception has that is told apart from others.
-const longestType = 256
-
 // judge says what a whole reply is: it is the end of the connection that makes it whole. What later calls need of it is kept.
 func (w *words) judge(c *scenario.Call, draw *scenario.Draw, plain bool, reply []byte) (measure.Outcome, string) {
 	if len(reply) == 0 {
@@ -40,7 +37,7 @@ func (w *words) judge(c *scenario.Call, draw *scenario.Draw, plain bool, reply [
 		return measure.Garbage, ""
 	}
 	kind := measure.Other
-	if len(exception) <= longestType {
+	if len(exception) <= measure.MostName {
 		kind = w.of(exception)
 	}
 	return c.Expect.Right(kind, nil), kind
